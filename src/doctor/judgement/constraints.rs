@@ -12,12 +12,6 @@ pub(super) enum ConstraintFault {
     CommonName(String),
     /// The subject, against a directoryName.
     Subject,
-    /// There is a directoryName among the constraints.
-    HasDirectory,
-    /// There is a directoryName among the excluded.
-    ExcludesDirectory,
-    /// There are otherName or registeredID among the constraints.
-    HasOther,
     /// An e-mail address or URI, which is not compared here.
     NotCompared,
 }
@@ -29,15 +23,6 @@ pub(super) fn faults(
 ) -> Vec<ConstraintFault> {
     let all = || constraints.permitted.iter().chain(&constraints.excluded);
     let mut found = Vec::new();
-    if all().any(|name| matches!(name, OwnedName::Directory(_))) {
-        found.push(ConstraintFault::HasDirectory);
-    }
-    if constraints.excluded.iter().any(|name| matches!(name, OwnedName::Directory(_))) {
-        found.push(ConstraintFault::ExcludesDirectory);
-    }
-    if all().any(|name| *name == OwnedName::Other) {
-        found.push(ConstraintFault::HasOther);
-    }
     for (at, (certificate, facts)) in below.iter().enumerate() {
         // An intermediate of the same name (a renewed key) is exempt.
         if at > 0 && certificate.is_self_issued() {

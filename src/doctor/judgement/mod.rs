@@ -129,9 +129,9 @@ fn best(rules: &Rules, chains: &[Chain], occasion: &Occasion<'_>) -> Judgement {
         chains.iter().map(|chain| of_chain(rules, chain, occasion)).collect();
     let is_same =
         judged.windows(2).all(|two| std::mem::discriminant(&two[0].1) == std::mem::discriminant(&two[1].1));
-    if rules.takes_first() && !is_same {
+    if rules.may_miss_issuers() && !is_same {
         return Judgement::CannotJudge(format!(
-            "several certificates fit as issuers, and {} takes the first that it finds",
+            "several certificates fit as issuers, and {} may take any of them",
             rules.words
         ));
     }

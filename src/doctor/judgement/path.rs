@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::constraints::{self, ConstraintFault};
 use super::host::HostNames;
 use super::rules::{Fault, Position, Rules};
-use crate::cert::facts::{CertificateFacts, KeyKind};
+use crate::cert::facts::{CertificateFacts, KeyKind, OwnedName};
 use crate::cert::loadable::{self, Library};
 use crate::cert::signature::SignatureVerdict;
 use crate::cert::{Certificate, WeakHash};
@@ -194,15 +194,11 @@ impl Chain {
                 if let Some(constraints) = &member.facts.constraints {
                     let below: Vec<_> =
                         self.members[..at].iter().map(|one| (&one.certificate, &*one.facts)).collect();
-                    let is_critical = constraints.is_critical;
                     faults.extend(constraints::faults(constraints, &below).into_iter().map(
                         |fault| match fault {
                             ConstraintFault::Name(name) => Fault::ViolatesName(name),
                             ConstraintFault::CommonName(name) => Fault::ViolatesCommonName(name),
                             ConstraintFault::Subject => Fault::ViolatesSubject,
-                            ConstraintFault::HasDirectory => Fault::ConstrainsDirectory(is_critical),
-                            ConstraintFault::ExcludesDirectory => Fault::ExcludesDirectory,
-                            ConstraintFault::HasOther => Fault::ConstrainsOther(is_critical),
                             ConstraintFault::NotCompared => Fault::ConstraintsNotCompared,
                         },
                     ));
@@ -283,6 +279,19 @@ pub(super) fn own_faults(
     let signs = facts.key_usage.map(|usage| usage.signs_certificates);
     let is_issuer = matches!(position, Position::Intermediate | Position::Root);
     faults.extend(facts.critical.iter().cloned().map(Fault::CriticalExtension));
+    if let Some(constraints) = facts.constraints.as_ref().filter(|_| is_issuer) {
+        let is_directory = |name: &OwnedName| matches!(name, OwnedName::Directory(_));
+        let mut all = constraints.permitted.iter().chain(&constraints.excluded);
+        if all.clone().any(is_directory) {
+            faults.push(Fault::ConstrainsDirectory(constraints.is_critical));
+        }
+        if constraints.excluded.iter().any(is_directory) {
+            faults.push(Fault::ExcludesDirectory);
+        }
+        if all.any(|name| *name == OwnedName::Other) {
+            faults.push(Fault::ConstrainsOther(constraints.is_critical));
+        }
+    }
     if is_issuer || position == Position::Alone {
         match basic {
             Some(basic) if !basic.is_ca && is_issuer => faults.push(Fault::NotACa),

@@ -295,6 +295,12 @@ impl Rules {
         self.column == Column::OpenSsl
     }
 
+    /// Whether it does not try every issuer that fits, so that the first decides, whichever that is: OpenSSL, and GnuTLS
+    /// (3.7 refuses where 3.8 accepts).
+    pub(super) fn may_miss_issuers(&self) -> bool {
+        matches!(self.column, Column::OpenSsl | Column::GnuTls)
+    }
+
     /// Whether an issuer must have the identifier that the certificate names.
     pub(super) fn compares_key_ids(&self) -> bool {
         matches!(self.column, Column::OpenSsl | Column::GnuTls | Column::Java)

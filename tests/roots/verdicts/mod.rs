@@ -250,7 +250,9 @@ const LEFT_OPEN: &[(&str, &str)] = &[
     // trustup has no verifier for these curves.
     ("", "secp256k1-root"),
     ("", "brainpool-root"),
-    // OpenSSL takes either of two roots of one name, if no identifier tells them apart.
+    // Which OpenSSL's level a Node has, depends on who built it.
+    ("node", "rsa1024-"),
+    // OpenSSL and GnuTLS take either of two roots of one name, if no identifier tells them apart.
     ("", "same-name-both-no-key-ids"),
 ];
 
