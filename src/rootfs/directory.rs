@@ -413,7 +413,7 @@ mod tests {
         for (errno, wanted) in [
             (Errno::ROFS, "mount it read-write"),
             (Errno::NOSPC, "free some space"),
-            (Errno::ACCESS, "run as"),
+            (Errno::ACCESS, "root"),
         ] {
             let error = directory.failed("could not write", "x", errno);
             assert!(error.hints()[0].contains(wanted), "{error:?}");

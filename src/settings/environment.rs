@@ -108,7 +108,7 @@ pub(crate) fn unknown(env: &Env, rows: &[&dyn Row], is_used: impl Fn(&str) -> bo
         }
         let meant = did_you_mean(name, known.iter().map(String::as_str));
         let meant = meant.map(|meant| format!(": {meant}")).unwrap_or_default();
-        format!("`{shown}` is no variable of trustup{meant}")
+        format!("`{shown}` is not a variable of trustup{meant}")
     };
     unknown.into_iter().map(warning).collect()
 }

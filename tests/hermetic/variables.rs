@@ -65,9 +65,9 @@ fn variables_that_set_nothing_are_named() {
         .env("TRUSTUP_NOT_AFTER", "24h")
         .ok();
     run.says([
-        "`TRUSTUP_REQUIRE_PINS` is no variable of trustup: did you mean `TRUSTUP_REQUIRE_PIN`?",
+        "`TRUSTUP_REQUIRE_PINS` is not a variable of trustup: did you mean `TRUSTUP_REQUIRE_PIN`?",
         "`TRUSTUP_FORCE` sets nothing: `--force` has no variable, only the command line sets it",
-        "`TRUSTUP_XYZZY` is no variable of trustup",
+        "`TRUSTUP_XYZZY` is not a variable of trustup",
     ]);
     for name in ["SERVICE", "PORT", "TOKEN", "NOT_AFTER"] {
         assert!(!run.stderr.contains(&format!("TRUSTUP_{name}")), "{run}");
@@ -76,5 +76,5 @@ fn variables_that_set_nothing_are_named() {
     // A trustup.toml may fill in a variable of any name.
     let file = scene.put("trustup.toml", "[ca]\nurl = \"${TRUSTUP_OUR_CA:-https://ca.test}\"\n");
     let run = scene.trustup(["config", "check", "--config"]).arg(&file).env("TRUSTUP_OUR_CA", "x").run();
-    assert!(!run.stderr.contains("is no variable of trustup"), "{run}");
+    assert!(!run.stderr.contains("is not a variable of trustup"), "{run}");
 }
