@@ -145,6 +145,12 @@ pub(crate) struct StoredSource {
 }
 
 impl StoredAnchor {
+    /// What every user may read of it: not where it came from, which is a path or a URL of whoever built the image, nor
+    /// what only a newer trustup knows.
+    pub(crate) fn for_everybody(&self) -> StoredAnchor {
+        StoredAnchor { sources: Vec::new(), unknown: UnknownFields::default(), ..self.clone() }
+    }
+
     /// A root that came from `source`.
     pub(crate) fn new(certificate: &Certificate, name: String, source: String) -> Self {
         StoredAnchor {

@@ -98,14 +98,11 @@ pub(crate) fn to_bytes(state: &State, mut outputs: Vec<String>) -> Result<Vec<u8
     let mut roots = Vec::with_capacity(state.anchors.len());
     for anchor in &state.anchors {
         let certificate = anchor.certificate()?;
-        // Where a root came from is a path or a URL of whoever built the image, and not for everybody.
-        let mut anchor = anchor.clone();
-        anchor.sources.clear();
         roots.push(SummaryRoot {
             subject: certificate.subject(),
             not_before: text::rfc3339(certificate.not_before()),
             not_after: text::rfc3339(certificate.not_after()),
-            anchor,
+            anchor: anchor.for_everybody(),
         });
     }
     let summary = Summary {
@@ -115,7 +112,7 @@ pub(crate) fn to_bytes(state: &State, mut outputs: Vec<String>) -> Result<Vec<u8
         roots,
         outputs,
         stores: state.added.keys().cloned().collect(),
-        kinds: state.kinds.clone(),
+        kinds: Kinds { unknown: UnknownFields::default(), ..state.kinds },
         firefox_policy: state.firefox_policy,
         skipped: state.skipped.clone(),
         unknown: UnknownFields::default(),

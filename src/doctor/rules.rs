@@ -112,7 +112,10 @@ fn one_installation_of_busybox(
     }
     // Without any of these it has no https.
     let found = found.filter(|_| by_openssl || has("ssl_client"));
-    one_installation(found, scope.openssl_library(), scope.openssl_sources())
+    // `ssl_client` asks OpenSSL for no stars inside a label.
+    let names = (!by_openssl).then_some(HostNames::Python);
+    let installation = Installation::new(found, scope.openssl_library(), scope.openssl_sources());
+    vec![Installation { names, ..installation }]
 }
 
 pub(super) fn requests(scope: &RuleScope, _: Option<String>) -> Vec<Installation> {

@@ -410,11 +410,9 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let root = Sysroot::open(place.path()).expect("a root");
         let directory = root.directory("/").expect("opened");
-        for (errno, wanted) in [
-            (Errno::ROFS, "mount it read-write"),
-            (Errno::NOSPC, "free some space"),
-            (Errno::ACCESS, "root"),
-        ] {
+        for (errno, wanted) in
+            [(Errno::ROFS, "mount it read-write"), (Errno::NOSPC, "free some space"), (Errno::ACCESS, "root")]
+        {
             let error = directory.failed("could not write", "x", errno);
             assert!(error.hints()[0].contains(wanted), "{error:?}");
             assert!(

@@ -60,7 +60,7 @@ pub(crate) fn foreign(bytes: &[u8]) -> Option<TextEncoding> {
     let zeros = |start: usize| bytes.iter().skip(start).step_by(2).filter(|byte| **byte == 0).count();
     let (even, odd) = (zeros(0), zeros(1));
     let is_wide = (even == 0) != (odd == 0) && (even + odd) * 4 >= bytes.len();
-    let is_wide = is_wide && bytes[..2].contains(&0);
+    let is_wide = is_wide && bytes.get(..2).is_some_and(|first| first.contains(&0));
     let is_text = bytes.iter().all(|byte| matches!(byte, 0 | b'\t' | b'\n' | b'\r' | 0x20..));
     (is_wide && is_text).then_some(TextEncoding::Utf16 { marked: false, little: even == 0 })
 }
@@ -117,8 +117,16 @@ mod tests {
             }
         }
         assert_eq!(foreign(b"\xff\xfe\0\0a\0\0\0"), Some(TextEncoding::Utf32));
-        for text in [&b""[..], b"hunter2", "\u{feff}hunter2".as_bytes(), "日本語".as_bytes(), b"a\0", b"\0\0"]
-        {
+        for text in [
+            &b""[..],
+            b"hunter2",
+            "\u{feff}hunter2".as_bytes(),
+            "日本語".as_bytes(),
+            b"a\0",
+            b"\0\0",
+            b"\0",
+            b"a",
+        ] {
             let is_one = text == b"a\0";
             assert_eq!(foreign(text).is_some(), is_one, "{text:?}");
         }

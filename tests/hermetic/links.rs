@@ -421,6 +421,7 @@ fn t35_no_option_reads_through_a_link_of_another_user() {
         let token = ["token", "web.test", "--ca-url", &url, "--fingerprint", &pin, "--password-file"];
         trustup(&token).arg(scene.path("p")).fails(1).says(["owned by user 1000", "hint:"]);
         let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("etc")).unwrap();
         let bootstrap = || trustup(&["--sysroot"]).arg(root.path()).args(["bootstrap", "--ca-file"]);
         bootstrap().arg(scene.path("r")).fails(1).says(["owned by user 1000"]);
         // Root's own links, and files of the link's owner, are read as ever.

@@ -132,7 +132,8 @@ fn a_root_for_email_only_becomes_one_for_tls() {
             assert_eq!(held(root.path(), path), wanted, "{}: {path}", family.fixture);
         }
         assert_eq!(run().ok().json()["changed"], false, "{}", family.fixture);
-        Trustup::at(root.path(), ["status"]).ok();
+        let status = Trustup::at(root.path(), ["status"]).fails(4);
+        assert!(status.stdout.contains("there ") && !status.stdout.contains("missing"), "{status}");
         Trustup::at(root.path(), ["untrust", "--all"]).ok();
         first.assert_same(&Tree::of(root.path()), family.fixture);
     }

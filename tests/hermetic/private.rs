@@ -170,6 +170,7 @@ fn bad_places_are_usage_errors() {
         home.bootstrap().arg("--private-dir").arg(place).fails(2);
     }
     let sysroot = tempfile::tempdir().unwrap();
+    fs::create_dir(sysroot.path().join("etc")).unwrap();
     Trustup::at(sysroot.path(), ["--private-dir", "/x", "status"]).fails(2).says(["--sysroot"]);
     Trustup::at(sysroot.path(), ["bootstrap", "--stores", "private", "--ca-file"])
         .arg(home.directory.path().join("root.pem"))

@@ -212,3 +212,35 @@ fn no_input_makes_it_panic_and_only_parsed_bytes_come_out() {
     }
     assert!(good > 1000, "mutations that leave something: {good}");
 }
+
+#[test]
+fn no_wrong_input_makes_it_panic() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/input");
+    #[allow(clippy::disallowed_methods, reason = "tests read their fixtures")]
+    let files = std::fs::read_dir(fixtures).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    let pem = pem::encode(&named("A"));
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let mut seeds: Vec<Vec<u8>> = files.collect();
+    seeds.extend([
+        pem::encode(pem.as_bytes()).into_bytes(),
+        format!("{{\"ca.crt\":\"{}\"}}", pem.replace('\n', "\\n")).into_bytes(),
+        format!("kind: Secret\ndata:\n  ca.crt: {}\n", pem.replace('\n', "")).into_bytes(),
+        wide(&pem),
+        [pem.clone().into_bytes(), wide(&pem)].concat(),
+    ]);
+    let try_it = |bytes: &[u8]| {
+        let _ = read(bytes, "https://x");
+        let _ = recognise::recognise(bytes, Asked::PrivateKey);
+        let _ = recognise::in_der(bytes, Asked::PrivateKey);
+        let _ = (encoding::foreign(bytes), encoding::mixed_line(bytes));
+    };
+    let mut random = Xorshift(0x5eed_0015);
+    for seed in &seeds {
+        for length in 0..seed.len().min(200) {
+            try_it(&seed[..length]);
+        }
+        for _ in 0..1_000 {
+            try_it(&random.mutate(seed));
+        }
+    }
+}

@@ -10,7 +10,7 @@ use crate::cert::facts::{CertificateFacts, OwnedName};
 pub(in crate::doctor) enum HostNames {
     /// `X509_check_host` of OpenSSL.
     OpenSsl,
-    /// The same without stars inside a label: CPython's `ssl`.
+    /// The same without stars inside a label: CPython's `ssl`, Alpine's `ssl_client`.
     Python,
     /// curl's own, where it uses OpenSSL.
     Curl,

@@ -254,7 +254,8 @@ fn link_faults(member: &Member, issuer: &Member) -> Vec<Fault> {
         SignatureVerdict::Invalid => faults.push(Fault::OtherKey),
         SignatureVerdict::Unsupported(algorithm) => faults.push(Fault::Unverifiable(algorithm)),
     }
-    if member.facts.authority_key_id.is_none() {
+    // OpenSSL's strict rules are about certificates that can have it.
+    if member.facts.authority_key_id.is_none() && member.certificate.version() >= 3 {
         faults.push(Fault::NoAuthorityKeyId);
     }
     faults

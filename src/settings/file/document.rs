@@ -2,25 +2,21 @@
 //! was meant. All errors are collected, with their lines; a value is shown as written in the file, never as it was
 //! filled in (threat T23).
 
+mod files;
+
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-use super::fill::{fill, remember_lines};
-use super::place;
+use super::fill::fill;
 use super::suggestion::did_you_mean;
 use crate::env::Env;
 use crate::error::Error;
-use crate::rootfs::host;
 use crate::rootfs::sharing::Sharing;
-use crate::secret::SecretSource;
 use crate::text;
-
-/// A value in a file of its own.
-const FILE_LIMIT: u64 = 64 * 1024;
 
 /// What all sections of a file share.
 pub(in crate::settings) struct Reader<'a> {
@@ -194,46 +190,6 @@ impl<'a> Section<'a> {
         Some(Value { text, shown, name: self.name_of(key), line })
     }
 
-    /// The file that `KEY_file` names, unless there is none. `KEY` beside it is an error.
-    fn file_of(&self, key: &str) -> Option<(PathBuf, usize)> {
-        let file_key = format!("{key}_file");
-        self.know(&file_key);
-        let (value, line) = self.entry(&file_key)?;
-        if self.has(key) {
-            self.wrong(&file_key, line, &format!("and `{}` are both given: omit one", self.name_of(key)));
-            return None;
-        }
-        let DeValue::String(raw) = value.get_ref() else {
-            self.wrong_type(&file_key, line, value.get_ref(), "the absolute path of a file");
-            return None;
-        };
-        let value = self.filled(&file_key, line, raw)?;
-        Some((self.absolute(&value)?, line))
-    }
-
-    /// The text of the file that `KEY_file` names. It replaces a value of this file: the same users can write it.
-    fn text_of_file(&self, key: &str) -> Option<(Zeroizing<String>, String, usize)> {
-        let (path, line) = self.file_of(key)?;
-        let read = || {
-            if host::stat(&path)?.is_some() {
-                let note = place::refuse_others(&path, self.reader.sharing)?;
-                self.reader.notes.borrow_mut().extend(note);
-            }
-            let bytes = Zeroizing::new(host::read_file(&path, FILE_LIMIT)?);
-            match std::str::from_utf8(&bytes) {
-                Ok(text) => Ok(Zeroizing::new(without_line_end(text).to_owned())),
-                Err(_) => Err(Error::usage("the file is not UTF-8").at(path.display())),
-            }
-        };
-        match read() {
-            Ok(text) => Some((remember_lines(text, &path), format!("(from {})", path.display()), line)),
-            Err(error) => {
-                self.problem(line, error.hint(format!("`{}_file` names it", self.name_of(key))));
-                None
-            }
-        }
-    }
-
     /// A string, or the text of the file that `KEY_file` names.
     pub(in crate::settings) fn string(&self, key: &str) -> Option<Value> {
         self.know(key);
@@ -402,44 +358,6 @@ impl<'a> Section<'a> {
         self.entry(key).map_or(self.line, |(_, line)| line)
     }
 
-    /// The form of a path in this file: the directory in which trustup is run is irrelevant.
-    fn absolute(&self, value: &Value) -> Option<PathBuf> {
-        let path = Path::new(value.text.as_str());
-        let plain = |part: std::path::Component<'_>| part != std::path::Component::ParentDir;
-        if path.is_absolute() && path.components().all(plain) && path.file_name().is_some() {
-            return Some(path.to_owned());
-        }
-        let what = format!("`{}` should be an absolute path, without `..`", value.name);
-        self.problem(value.line, Error::usage(what).hint("paths in this file are relative to nothing"));
-        None
-    }
-
-    /// A secret, its location and its line: a file is not read, and an unset variable is no error before the secret is
-    /// needed.
-    pub(in crate::settings) fn secret(&self, key: &str) -> Option<(SecretSource, usize)> {
-        self.know(key);
-        let Some((value, line)) = self.entry(key) else {
-            let (path, line) = self.file_of(key)?;
-            return Some((SecretSource::File(path), line));
-        };
-        self.file_of(key);
-        let DeValue::String(raw) = value.get_ref() else {
-            self.wrong_type(key, line, value.get_ref(), "a string");
-            return None;
-        };
-        let name = format!("{} ({})", self.name_of(key), self.reader.place(line));
-        // Not only our own variables hold secrets: no program of the user's gets those that do.
-        let env = self.reader.env;
-        match fill(raw, env, |name| env.withhold(name)) {
-            Ok(text) if text.is_empty() => {
-                self.wrong(key, line, "is empty");
-                None
-            }
-            Ok(text) => Some((SecretSource::Value(name, text), line)),
-            Err(why) => Some((SecretSource::Missing(name, why), line)),
-        }
-    }
-
     /// A table below this one.
     pub(in crate::settings) fn section(&self, key: &str) -> Option<Section<'a>> {
         self.know(key);
@@ -512,10 +430,4 @@ impl<'a> Section<'a> {
             self.problem(line, hint.into_iter().fold(error, Error::hint));
         }
     }
-}
-
-/// The text without a final line end.
-fn without_line_end(text: &str) -> &str {
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    text.strip_suffix('\r').unwrap_or(text)
 }
