@@ -12,6 +12,7 @@ mod refused;
 pub(crate) mod request;
 mod resolve;
 pub(crate) mod trust;
+mod warnings;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -25,14 +26,12 @@ use crate::net::url::masked;
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::decide::{self, RenewalPolicy, Verdict};
 use crate::pair::facts::{self, Good, PairState};
-use crate::pair::life::Life;
 use crate::pair::pending::{self, Pending};
-use crate::pair::place::{self, Placed};
+use crate::pair::place;
 use crate::pair::{Outputs, PairContent};
 use crate::rootfs::Sysroot;
 use crate::rootfs::checkpoint::Checkpoints;
 use crate::runtime;
-use crate::text;
 
 use self::enrolled::Enrolled;
 use self::methods::{IssueFacts, Method};
@@ -207,24 +206,10 @@ fn correct_files(
     place::try_out(world.host, &request.outputs)?;
     let content = PairContent::new(&good.key, &good.chain, roots);
     let placed = place::place(world.host, &request.outputs, &content, &mut Checkpoints::default())?;
-    warn_of_what_was_placed(world, &placed);
+    warnings::of_placed(world, &placed);
     let why = "the pair is good; files, modes or owners were not as requested";
     let outcome = IssueOutcome { placed, ..IssueOutcome::new(IssueAction::PlacedAgain, why) };
     Ok(outcome.with_chain(good.chain, good.vouched, roots, request.policy, now))
-}
-
-fn warn_of_what_was_placed(world: &IssueContext<'_>, placed: &Placed) {
-    placed.warnings.iter().for_each(|warning| (world.warn)(warning));
-    for path in &placed.dropped {
-        (world.warn)(&format!(
-            "`{path}` was a link into the former version of the pair, and was removed with it: it is no longer requested (`--chain`, `--ca-out`)"
-        ));
-    }
-    for path in &placed.in_place {
-        (world.warn)(&format!(
-            "`{path}` is mounted by itself, so it was written in place: a program that reads it at that moment sees half of it; mount its directory instead"
-        ));
-    }
 }
 
 /// Replaces what is there with a new pair.
@@ -419,37 +404,6 @@ struct Issued<'a> {
     method: &'a dyn Method,
 }
 
-/// Warns if the lifetime is not the requested one, or if too much of it is already over.
-fn warn_of_its_life(world: &IssueContext<'_>, request: &IssueRequest, issued: &Issued<'_>, now: i64) {
-    let leaf = &issued.chain[0];
-    let life = Life::of(&issued.chain, &issued.roots.certificates);
-    let end = text::moment(leaf.not_after());
-    // For the time between the order and the certificate, and for how far CAs backdate a certificate.
-    const LEEWAY: i64 = 120;
-    let away = |asked: i64, got: i64, leeway: i64| asked.abs_diff(got) > leeway.unsigned_abs();
-    match request.not_after {
-        Some(NotAfter::Duration(asked)) => {
-            let life = leaf.not_after().saturating_sub(leaf.not_before());
-            let asked = i64::try_from(asked).unwrap_or(i64::MAX);
-            if away(asked, life, LEEWAY + asked / 50) {
-                (world.warn)(&format!(
-                    "the CA issued the certificate for {life} s, and {asked} s were requested: it ends at {end}"
-                ));
-            }
-        }
-        Some(NotAfter::Moment(asked)) if away(asked, leaf.not_after(), LEEWAY) => (world.warn)(&format!(
-            "the CA issued the certificate with another end than requested: {end} instead of {}",
-            text::moment(asked)
-        )),
-        _ => {}
-    }
-    if life.is_some_and(|life| !may_stay(decide::decide(&life, now, request.policy))) {
-        (world.warn)(&format!(
-            "the certificate is new, and most of its lifetime is over by the clock here: it ends at {end}; check the clock, and the lifetime that the CA issues"
-        ));
-    }
-}
-
 /// Saves, places, reads back and records.
 fn finish(
     settled: &ResolvedInputs<'_>,
@@ -479,7 +433,7 @@ fn finish(
     );
     let placed = place::place(world.host, &request.outputs, &content, checkpoints)
         .map_err(|error| error.hint(&left))?;
-    warn_of_what_was_placed(world, &placed);
+    warnings::of_placed(world, &placed);
     let about = facts::PairRequirements {
         names: &settled.names,
         allow_extra_names: request.allow_extra_names,
@@ -507,7 +461,7 @@ fn finish(
             "no root was given for the issued chain: it is only consistent in itself (`--issuer-root FILE` pins it)",
         );
     }
-    warn_of_its_life(world, request, &issued, now);
+    warnings::of_life(world, request, &issued, now);
     let outcome = IssueOutcome::new(action, String::new());
     let outcome = IssueOutcome { method: Some(issued.method.name()), placed, ..outcome };
     Ok(outcome.with_chain(issued.chain, issued.vouched, &issued.roots, request.policy, now))

@@ -10,6 +10,7 @@ mod outcome;
 mod proof;
 mod recorded;
 mod runtimes;
+mod summary;
 mod unwritable;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,12 +36,11 @@ use crate::plan::{self, Plan, PlannedChange, Step};
 use crate::rootfs::budget;
 use crate::rootfs::tree::{self, Node};
 use crate::state::{State, Status, StoredAnchor};
-use crate::summary;
 use crate::trust::distro;
 use crate::trust::facts::{Chosen, Facts, UpdaterChoice, UpdaterUsed};
 use crate::trust::stores::{Kinds, Selection, Stores};
 use crate::trust::unknown;
-use crate::trust::updater::{BrokenInput, Desires, Output, UpdaterInput};
+use crate::trust::updater::{BrokenInput, Desires, UpdaterInput};
 use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
 
@@ -375,11 +375,7 @@ impl<'a> PlannedRun<'a> {
         if !next.same_content(state) {
             return Ok(false);
         }
-        // One that an older trustup did not write yet.
-        match self.summary_of(&next, &self.facts.outputs)? {
-            Some(summary) => summary::is_current(self.view.sysroot(), &summary),
-            None => Ok(true),
-        }
+        self.has_current_summary(&next)
     }
 
     /// The state to record, except for the records.
@@ -414,26 +410,6 @@ impl<'a> PlannedRun<'a> {
             ..State::default()
         }
         .keeping_certificates_of(state))
-    }
-
-    /// What other users may read of the next state, as a run after this one would compute it.
-    fn summary(&self, next: &State) -> Result<Option<Vec<u8>>> {
-        let view = View::new(self.view.sysroot(), next.ours())?;
-        self.summary_of(next, &self.facts.row.updater.outputs(&view)?)
-    }
-
-    fn summary_of(&self, next: &State, outputs: &[Output]) -> Result<Option<Vec<u8>>> {
-        let sysroot = self.view.sysroot();
-        if next.anchors.is_empty() || !summary::is_kept(sysroot) {
-            return Ok(None);
-        }
-        let mut there = Vec::new();
-        for output in outputs {
-            if sysroot.stat(&output.path)?.is_some() {
-                there.push(output.path.clone());
-            }
-        }
-        summary::to_bytes(next, there).map(Some)
     }
 
     /// The native tool that the plan runs, and whether that needs `openssl`.

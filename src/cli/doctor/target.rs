@@ -75,7 +75,7 @@ pub(super) fn target(text: &str) -> Result<Target> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::usage("`--connect` takes no user name")
             .at(text::mask_url(text))
-            .hint("leave out what stands before `@`"));
+            .hint("omit the part before `@`"));
     }
     Ok(Target { host: host.to_owned(), port })
 }
