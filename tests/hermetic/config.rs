@@ -202,6 +202,13 @@ fn t23_a_file_that_others_could_have_written_is_refused() {
     check(&file).fails(2).says(["another user could have written", "0666", "`ca.fingerprint_file` names it"]);
     mode(&pin, 0o644);
     check(&file).ok();
+    // PowerShell's redirection writes UTF-16; `iconv` is followed by what it would write.
+    let wide: Vec<u8> =
+        "\u{feff}".encode_utf16().chain("00".repeat(32).encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    fs::write(&pin, wide).unwrap();
+    check(&file).fails(2).says(["text in UTF-16", "pin", "`iconv -f UTF-16 -t UTF-8 FILE >NEW` converts it"]);
+    fs::write(&pin, "00".repeat(32)).unwrap();
+    check(&file).ok();
 
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(&file, Some(1001), None).unwrap();
