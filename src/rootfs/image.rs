@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{FileKind, Sysroot, host};
+use super::{FileKind, Sysroot, host, remedy};
 use crate::error::{Error, Result};
 use crate::text;
 
@@ -92,7 +92,8 @@ pub(crate) fn refuse_other_than_root(sysroot: &Sysroot) -> Result<()> {
     }
     let what = if names.is_empty() { "empty" } else { "something else" };
     Err(refused(what).hint(EXPORT).hint(format!(
-        "for an image FROM scratch, whose root file system is really like this: `mkdir {shown}/etc`"
+        "for an image FROM scratch, whose root file system is really like this: `mkdir {}`",
+        remedy::quoted(&format!("{}/etc", sysroot.path().to_string_lossy().trim_end_matches('/')))
     )))
 }
 

@@ -2,7 +2,7 @@
 //! and class under threat T1. The same rows read the command line, the environment and the file.
 
 use std::any::Any;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use clap::builder::{EnumValueParser, ValueParser};
@@ -11,6 +11,7 @@ use clap::{ArgMatches, ValueEnum};
 use super::Taken;
 use super::spec::{Flag, Group, OptionKind, Reason, SPEC, Spec, Variable};
 use crate::error::{Error, Result};
+use crate::rootfs::host;
 use crate::secret::SecretSource;
 use crate::text::miswritten::Miswritten;
 
@@ -343,6 +344,14 @@ pub(super) fn known_mistake(text: &str) -> Option<Error> {
 pub(super) fn refuse_miswritten(spec: &Spec, place: &str, text: &str) -> Result<()> {
     let may_mean_it = spec.flag == Flag::Trailing || spec.takes_hyphens;
     let is_path = matches!(spec.kind, OptionKind::Path | OptionKind::Secret);
+    // Odd names of files exist.
+    let is_there = |part: &Path| {
+        part.to_str().and_then(Miswritten::of).is_some()
+            && host::stat(part).is_ok_and(|found| found.is_some())
+    };
+    if is_path && Path::new(text).ancestors().any(is_there) {
+        return Ok(());
+    }
     let is_wrong = match Miswritten::of(text) {
         Some(Miswritten::Template(_)) => !may_mean_it,
         Some(Miswritten::Quoted) => is_path,

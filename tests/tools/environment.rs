@@ -202,6 +202,7 @@ fn t15_a_shell_evaluates_the_programs_own_output() {
     let scene = Scene::new();
     let sysroot = scene.directory.path().join(TRAP).join("sysroot");
     fs::create_dir(&sysroot).unwrap();
+    fs::create_dir(sysroot.join("etc")).unwrap();
     let root = scene.directory.path().join("root.der");
     let mut parameters = rcgen::CertificateParams::new([]).unwrap();
     parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

@@ -267,6 +267,7 @@ fn bootstrap_and_untrust_on_keystores_of_every_kind() {
         let sysroot = TempDir::new().expect("a directory");
         let security = sysroot.path().join("opt/jdk/lib/security");
         std::fs::create_dir_all(&security).expect("directories");
+        std::fs::create_dir(sysroot.path().join("etc")).expect("a root file system");
         std::fs::write(security.join("vendor.pem"), ca::root("Vendor").pem).expect("written");
         let (root, secret) = (ours.write(&security, "root.pem"), security.join("secret"));
         std::fs::write(&secret, password).expect("written");

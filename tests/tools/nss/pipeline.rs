@@ -18,6 +18,7 @@ struct Scene {
 impl Scene {
     fn new(made: Made) -> Scene {
         let sysroot = TempDir::new().unwrap();
+        std::fs::create_dir(sysroot.path().join("etc")).unwrap();
         let store = Store::made_in(TempDir::new_in(sysroot.path()).unwrap(), made);
         let scene = Scene { store, sysroot, root: root("NSS Pipeline Root") };
         std::fs::write(scene.store.path("root.pem"), &scene.root.pem).unwrap();
