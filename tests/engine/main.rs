@@ -17,6 +17,7 @@ mod build_time;
 mod dockerd;
 mod doctor;
 mod enroll;
+mod entry_points;
 mod guide;
 mod hints;
 mod images;
