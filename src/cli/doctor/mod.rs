@@ -225,7 +225,7 @@ fn demand(text: &str) -> Result<Demand> {
     if let Some(row) = doctor::rows().find(|row| *row == text) {
         return Ok(Demand::Row(row));
     }
-    let error = Error::usage(format!("`{}` is no client that doctor knows", text::escape(text)));
+    let error = Error::usage(format!("`{}` is not a client that doctor knows", text::escape(text)));
     let error = match did_you_mean(text, doctor::rows()) {
         Some(hint) => error.hint(hint),
         None => error,
