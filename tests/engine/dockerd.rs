@@ -138,6 +138,13 @@ impl Ended {
         assert!(!self.success, "it should have failed:\n{}", self.text);
         self.text
     }
+
+    /// Fails the test if it ended with another exit code.
+    #[track_caller]
+    pub(crate) fn exited(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{}", self.text);
+        self.text
+    }
 }
 
 impl From<Output> for Ended {
