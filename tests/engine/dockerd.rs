@@ -12,6 +12,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::support::servers::wait_for;
+
 /// The client of Debian's package, by absolute path: another one may come first on `PATH`.
 const CLIENT: &str = "/usr/bin/docker";
 const DAEMON: &str = "/usr/sbin/dockerd";
@@ -177,6 +179,15 @@ impl Container {
     /// What it has said so far.
     pub(crate) fn logs(&self) -> String {
         self.docker(&["logs"]).passed()
+    }
+
+    /// The first JSON object that it prints, once it is there: `dev-ca --json` prints one when it is ready.
+    pub(crate) fn ready(&self) -> serde_json::Value {
+        wait_for("the program in its container", || {
+            let log = self.logs();
+            let line = log.lines().find(|line| line.starts_with('{'))?;
+            serde_json::from_str(line).ok()
+        })
     }
 
     /// Has it stopped and answers with its exit code. Process 1 has no default action for a signal: one that does not

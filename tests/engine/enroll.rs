@@ -55,11 +55,7 @@ fn a_container_enrolls_from_the_ca_in_another() {
     let options = [&["--user", "1000:1000", "--volume", &volume], &HARDENED[..]].concat();
     let command = ["/trustup", "--json", "dev-ca", "--listen", "127.0.0.1:0", "--state", "/state"];
     let ca = Container::start(bare(), &options, &command);
-    let said = wait_for("the CA in its container", || {
-        let log = ca.logs();
-        let line = log.lines().find(|line| line.starts_with('{'))?;
-        serde_json::from_str::<serde_json::Value>(line).ok()
-    });
+    let said = ca.ready();
     schema::check(&said);
     assert_eq!(said["pid"], 1);
     let text = |name: &str| said[name].as_str().expect("text").to_owned();

@@ -8,7 +8,6 @@ use crate::authority::Authority;
 use crate::dockerd::{Container, Ended, engine};
 use crate::images::{assert_distrusts, assert_trusts, debian, run};
 use crate::support::binary;
-use crate::support::servers::wait_for;
 
 /// A directory with the shipped binary, for COPY.
 struct Context(tempfile::TempDir);
@@ -101,11 +100,7 @@ fn a_container_that_is_created_anew_while_the_ca_is_down() {
     context.build(tag, &format!("FROM {}\nCOPY trustup /\n", debian()), &[]).passed();
     let authority = ["/trustup", "--json", "dev-ca", "--listen", "127.0.0.1:0", "--state", "/root/state"];
     let ca = Container::start(tag, &["--network", "host"], &authority);
-    let ready = wait_for("the CA in its container", || {
-        let log = ca.logs();
-        let line = log.lines().find(|line| line.starts_with('{'))?;
-        serde_json::from_str::<serde_json::Value>(line).ok()
-    });
+    let ready = ca.ready();
     let text = |name: &str| ready[name].as_str().expect("text").to_owned();
     let (url, pin) = (text("url"), text("fingerprint"));
     let volume = tempfile::tempdir().expect("a directory");

@@ -14,7 +14,6 @@ use crate::images::{
 };
 use crate::support::guide::file;
 use crate::support::program::copy_for_all;
-use crate::support::servers::wait_for;
 use crate::support::{binary, java::compile_client};
 
 /// The base images of the pages, and what they are here.
@@ -171,11 +170,7 @@ fn a_certificate_at_the_start() {
     build(tag, &files, &[]).passed();
     let options = ["--network", "host", "--volume", &volume, "--entrypoint", command[0]];
     let ca = Container::start(tag, &options, &command[1..]);
-    let said = wait_for("the CA in its container", || {
-        let log = ca.logs();
-        let line = log.lines().find(|line| line.starts_with('{'))?;
-        serde_json::from_str::<serde_json::Value>(line).ok()
-    });
+    let said = ca.ready();
     let text = |name: &str| said[name].as_str().expect("text").to_owned();
     let (url, pin) = (format!("CA_URL={}", text("url")), format!("CA_FINGERPRINT={}", text("fingerprint")));
     let password =

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use crate::dockerd::{Container, Ended, engine};
 use crate::enroll::{bare, directory};
-use crate::support::servers::wait_for;
 
 fn run(options: &[&str], command: &[&str]) -> Ended {
     let mut docker = engine().docker();
@@ -25,11 +24,7 @@ fn root_without_capabilities_is_told_which() {
     let options = ["--network", "host", "--volume", &volume];
     let command = ["/trustup", "--json", "dev-ca", "--listen", "127.0.0.1:0", "--state", "/state"];
     let ca = Container::start(bare(), &options, &command);
-    let said = wait_for("the CA in its container", || {
-        let log = ca.logs();
-        let line = log.lines().find(|line| line.starts_with('{'))?;
-        serde_json::from_str::<serde_json::Value>(line).ok()
-    });
+    let said = ca.ready();
     let text = |name: &str| said[name].as_str().expect("text").to_owned();
     let (url, pin) = (text("url"), text("fingerprint"));
     let out = directory(place.path(), "out", 0);
