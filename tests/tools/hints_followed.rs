@@ -135,6 +135,7 @@ fn a_mount_point_is_emptied_not_removed() {
     let refused = in_mount(&ca);
     let hint =
         refused.lines().find(|line| line.contains("hint: empty it")).unwrap_or_else(|| panic!("{refused}"));
+    assert!(hint.contains("to start with a new CA"), "{hint}");
     let command = hint.split('`').nth(1).unwrap();
     // One line, and the CA is asked to end.
     let followed = in_mount(&format!(
@@ -181,6 +182,7 @@ fn the_ca_of_a_foreign_directory_is_given_to_its_user() {
     chown(&state, Some(USER), Some(USER)).unwrap();
     let run = || Trustup::new(["--json", "dev-ca", "--listen", "127.0.0.1:0", "--state"]).arg(&state);
     let refused = run().fails(1);
+    refused.says(["or name a directory of your own with `--state DIR`"]);
     let command = hints::command(&refused, "chown");
     hints::follow(&command, place.path(), &[], "");
     fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).unwrap();
@@ -198,7 +200,7 @@ fn a_directory_of_the_service_takes_its_owner() {
     let scene = Scene::new();
     let place = directory(&scene, "tls", USER, 0o755);
     let refused = enroll(&scene, &place).fails(1);
-    refused.says(["belongs to user 1000", "`--owner 1000:1000`"]);
+    refused.says(["belongs to user 1000", "`--owner 1000:1000`", "or take it over: `chown"]);
     assert!(!refused.stderr.contains("chmod"), "{refused}");
     let option = hints::command(&refused, "--owner");
     enroll(&scene, &place).args(option.split(' ')).ok();
@@ -227,6 +229,7 @@ fn a_directory_that_others_can_write_is_closed() {
             _ => enroll(&scene, &place).args(["--owner", "1000"]),
         };
         let refused = run().fails(1);
+        refused.says(["or remove that right: `chmod go-w"]);
         hints::follow(&hints::command(&refused, "chmod go-w"), &place, &[], "");
         run().ok();
     }
@@ -244,6 +247,7 @@ fn a_configuration_file_is_given_to_root() {
     write(&file, format!("[trust]\nca_file = [{root:?}]\n").as_bytes(), 0o664);
     chown(&file, Some(USER), Some(USER)).unwrap();
     let refused = run().fails(2);
+    refused.says(["must belong to root or to the user who runs trustup"]);
     hints::follow(&hints::command(&refused, "chown"), place.path(), &[], "");
     let refused = run().fails(2);
     hints::follow(&hints::command(&refused, "chmod go-w"), place.path(), &[], "");
