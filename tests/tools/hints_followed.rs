@@ -182,11 +182,11 @@ fn the_ca_of_a_foreign_directory_is_given_to_its_user() {
     chown(&state, Some(USER), Some(USER)).unwrap();
     let run = || Trustup::new(["--json", "dev-ca", "--listen", "127.0.0.1:0", "--state"]).arg(&state);
     let refused = run().fails(1);
-    refused.says(["or name a directory of your own with `--state DIR`"]);
     let command = hints::command(&refused, "chown");
     hints::follow(&command, place.path(), &[], "");
     fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).unwrap();
     let refused = run().fails(1);
+    refused.says(["or name a directory of your own with `--state DIR`"]);
     hints::follow(&hints::command(&refused, "chmod"), place.path(), &[], "");
     let started = run().start();
     started.signal(rustix::process::Signal::TERM);
