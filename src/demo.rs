@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,6 @@ use crate::net::dns::ResolverSettings;
 use crate::net::{Net, Trust};
 use crate::rootfs::Sysroot;
 use crate::rootfs::tree::{self, Node};
-use crate::runtime;
 use crate::state::State;
 use crate::trust::facts::Facts;
 use crate::trust::stores::{self, Selection, StorePolicy};
@@ -51,8 +51,11 @@ pub(crate) struct Stage<'a> {
     /// Prints a line.
     pub(crate) say: &'a dyn Fn(&str),
     /// Runs trustup with these arguments (without the program's name), and returns its exit code.
-    pub(crate) trustup: &'a dyn Fn(&[String]) -> u8,
+    pub(crate) trustup: &'a Trustup<'a>,
 }
+
+/// Runs trustup with its arguments.
+pub(crate) type Trustup<'a> = dyn Fn(Vec<String>) -> Pin<Box<dyn Future<Output = u8> + 'a>> + 'a;
 
 /// What was proven.
 #[derive(Debug, Serialize)]
@@ -104,7 +107,7 @@ pub(crate) struct StoreReport {
 ///
 /// # Errors
 /// The first claim that could not be proven.
-pub(crate) fn run(env: &Env, temporary: &Path, stage: &Stage) -> Result<DemoProof> {
+pub(crate) async fn run(env: &Env, temporary: &Path, stage: &Stage<'_>) -> Result<DemoProof> {
     let ca = Arc::new(DevCa::new(env)?);
     let server = Server::start(Arc::clone(&ca), ([127, 0, 0, 1], 0).into(), &["127.0.0.1", "localhost"])?;
     let scratch = Scratch::new(temporary.join(format!("trustup-demo-{}", ca.fingerprint().short(12))))?;
@@ -121,33 +124,33 @@ pub(crate) fn run(env: &Env, temporary: &Path, stage: &Stage) -> Result<DemoProo
         let directory = scratch.0.join(name);
         fs::create_dir(&directory).map_err(|error| could_not(&directory, error))?;
         fixture.unpack(&directory)?;
-        systems.push(demo.system(name, &directory)?);
+        systems.push(demo.system(name, &directory).await?);
         last = Some(directory);
     }
     let Some(directory) = last else { return Err(unproven("no root file system is embedded", &scratch.0)) };
-    demo.wrong_pin(&directory)?;
-    let enrollment = demo.enrollment(&scratch.0, &directory)?;
+    demo.wrong_pin(&directory).await?;
+    let enrollment = demo.enrollment(&scratch.0, &directory).await?;
     Ok(DemoProof { fingerprint: ca.fingerprint(), systems, wrong_pin_refused: true, enrollment })
 }
 
-struct Demo<'a> {
+struct Demo<'a, 's> {
     env: &'a Env,
     ca: &'a DevCa,
     server: &'a Server,
-    stage: &'a Stage<'a>,
+    stage: &'a Stage<'s>,
     /// Long values to show as variables.
     names: &'a [(&'static str, String)],
 }
 
-impl Demo<'_> {
+impl Demo<'_, '_> {
     /// The life of one root in one root file system.
-    fn system(&self, name: &'static str, directory: &Path) -> Result<SystemReport> {
+    async fn system(&self, name: &'static str, directory: &Path) -> Result<SystemReport> {
         let sysroot = Sysroot::open(directory)?;
         let (row, title, outputs) = inspect_root_file_system(&sysroot)?;
         self.say("");
         self.say(&format!("== $DIR/{name}: {title}"));
         let first = snapshot(&sysroot)?;
-        let before = self.ask_the_ca(&sysroot, &outputs)?;
+        let before = self.ask_the_ca(&sysroot, &outputs).await?;
         for (store, answer) in &before {
             if answer.accepted {
                 return Err(unproven(
@@ -157,12 +160,11 @@ impl Demo<'_> {
             }
         }
 
-        let bootstrap = |extra: &[&str]| self.bootstrap(directory, extra);
-        expect(bootstrap(&["--dry-run"]), 0, "the plan")?;
+        expect(self.bootstrap(directory, &["--dry-run"]).await, 0, "the plan")?;
         same(&first, &snapshot(&sysroot)?, "`--dry-run` changed the root file system", directory)?;
-        expect(bootstrap(&[]), 0, "bootstrap")?;
+        expect(self.bootstrap(directory, &[]).await, 0, "bootstrap")?;
         let (_, _, outputs) = inspect_root_file_system(&sysroot)?;
-        let after = self.ask_the_ca(&sysroot, &outputs)?;
+        let after = self.ask_the_ca(&sysroot, &outputs).await?;
         let mut stores = Vec::new();
         for (store, answer) in after {
             if !answer.accepted {
@@ -183,46 +185,50 @@ impl Demo<'_> {
         let trusting = snapshot(&sysroot)?;
 
         let connections = self.server.connections();
-        expect(bootstrap(&[]), 0, "the second run")?;
+        expect(self.bootstrap(directory, &[]).await, 0, "the second run")?;
         same(&trusting, &snapshot(&sysroot)?, "the second run changed the root file system", directory)?;
         if self.server.connections() != connections {
             return Err(unproven("the second run asked the CA, although everything was there", directory));
         }
         self.say("  nothing changed, and the CA was not asked");
-        expect(self.trustup(directory, &["untrust", "--all"]), 0, "untrust")?;
+        expect(self.trustup(directory, &["untrust", "--all"]).await, 0, "untrust")?;
         same(&first, &snapshot(&sysroot)?, "`untrust` left the root file system different", directory)?;
         self.say(&format!("  all {} paths are as they were", first.len()));
         Ok(SystemReport { name, row, stores, second_run_idle: true, restored: true })
     }
 
-    fn bootstrap(&self, directory: &Path, extra: &[&str]) -> u8 {
+    async fn bootstrap(&self, directory: &Path, extra: &[&str]) -> u8 {
         let (url, fingerprint) = (self.server.url(), self.ca.fingerprint().hex());
         let own = ["bootstrap", "--ca-url", url.as_str(), "--fingerprint", fingerprint.as_str()];
-        self.trustup(directory, &[extra, &own].concat())
+        self.trustup(directory, &[extra, &own].concat()).await
     }
 
     /// A fingerprint that is not the root's own.
-    fn wrong_pin(&self, directory: &Path) -> Result<()> {
+    async fn wrong_pin(&self, directory: &Path) -> Result<()> {
         let sysroot = Sysroot::open(directory)?;
         let first = snapshot(&sysroot)?;
         self.say("");
         self.say("== a wrong fingerprint");
         let wrong = Fingerprint::of(b"another root").hex();
         let url = format!("{}/roots.pem", self.server.url());
-        let code = self
-            .trustup(directory, &["bootstrap", "--root-url", url.as_str(), "--fingerprint", wrong.as_str()]);
+        let arguments = ["bootstrap", "--root-url", url.as_str(), "--fingerprint", wrong.as_str()];
+        let code = self.trustup(directory, &arguments).await;
         expect(code, ErrorKind::NotTrusted.exit_code(), "bootstrap with a wrong fingerprint")?;
         same(&first, &snapshot(&sysroot)?, "a refused certificate changed the root file system", directory)?;
         self.say("  refused, and nothing was changed");
         Ok(())
     }
 
-    fn ask_the_ca(&self, sysroot: &Sysroot, outputs: &[Output]) -> Result<Vec<(Output, ClientAnswer)>> {
-        self.ask_with_every_store(sysroot, outputs, &self.server.url(), "the CA's server")
+    async fn ask_the_ca(
+        &self,
+        sysroot: &Sysroot,
+        outputs: &[Output],
+    ) -> Result<Vec<(Output, ClientAnswer)>> {
+        self.ask_with_every_store(sysroot, outputs, &self.server.url(), "the CA's server").await
     }
 
     /// Asks the server at `url` with the roots of each store, and no others.
-    fn ask_with_every_store(
+    async fn ask_with_every_store(
         &self,
         sysroot: &Sysroot,
         outputs: &[Output],
@@ -231,7 +237,7 @@ impl Demo<'_> {
     ) -> Result<Vec<(Output, ClientAnswer)>> {
         let mut answers = Vec::new();
         for output in outputs {
-            let Some(answer) = self.ask(sysroot, output, url)? else { continue };
+            let Some(answer) = self.ask(sysroot, output, url).await? else { continue };
             let with = match answer.roots {
                 Some(1) => format!("with the one root of {}", output.path),
                 Some(roots) => format!("with the {roots} roots of {}", output.path),
@@ -244,7 +250,7 @@ impl Demo<'_> {
         Ok(answers)
     }
 
-    fn ask(&self, sysroot: &Sysroot, output: &Output, url: &str) -> Result<Option<ClientAnswer>> {
+    async fn ask(&self, sysroot: &Sysroot, output: &Output, url: &str) -> Result<Option<ClientAnswer>> {
         let roots = match output.kind {
             OutputKind::Bundle => bundle(sysroot, &output.path)?,
             // Firmware reads these, not a TLS client of a container.
@@ -262,20 +268,18 @@ impl Demo<'_> {
         };
         let count = roots.as_ref().map(Vec::len);
         let roots = roots.unwrap_or_default();
-        Ok(Some(ClientAnswer { roots: count, accepted: !roots.is_empty() && self.accepts(roots, url)? }))
+        Ok(Some(ClientAnswer { roots: count, accepted: !roots.is_empty() && self.accepts(roots, url).await? }))
     }
 
     /// Whether a TLS client that trusts `roots` alone can connect to the server at `url`.
-    fn accepts(&self, roots: Vec<Vec<u8>>, url: &str) -> Result<bool> {
+    async fn accepts(&self, roots: Vec<Vec<u8>>, url: &str) -> Result<bool> {
         let roots = roots.into_iter().map(Into::into).collect();
         let trust = Trust::Roots { roots, vouched_by: "the store's roots".to_owned() };
         let url = crate::net::url::parse(&format!("{url}/health"), "the server's address")?;
         let hosts = format!("127.0.0.1 {}\n", enrollment::HOST);
         let env = Env::fixed([], self.env.now());
-        let answer = runtime::block_on(async {
-            let settings = ResolverSettings::from_texts(None, Some(hosts.as_bytes()));
-            Net::new(&env, &settings, CLIENT_TIMEOUT, None)?.get(&url, &trust).await
-        })?;
+        let settings = ResolverSettings::from_texts(None, Some(hosts.as_bytes()));
+        let answer = Net::new(&env, &settings, CLIENT_TIMEOUT, None)?.get(&url, &trust).await;
         match answer.and_then(crate::net::FetchAnswer::success) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotTrusted => Ok(false),
@@ -283,20 +287,20 @@ impl Demo<'_> {
         }
     }
 
-    fn trustup(&self, directory: &Path, arguments: &[&str]) -> u8 {
+    async fn trustup(&self, directory: &Path, arguments: &[&str]) -> u8 {
         let sysroot = directory.display().to_string();
-        self.run(&[&["--sysroot", &sysroot], arguments].concat())
+        self.run(&[&["--sysroot", &sysroot], arguments].concat()).await
     }
 
     /// Runs trustup, and shows the line.
-    fn run(&self, arguments: &[&str]) -> u8 {
+    async fn run(&self, arguments: &[&str]) -> u8 {
         let line: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
         let shown = self
             .names
             .iter()
             .fold(line.join(" "), |shown, (name, value)| shown.replace(value, &format!("${name}")));
         self.say(&format!("$ trustup {shown}"));
-        (self.stage.trustup)(&line)
+        (self.stage.trustup)(line).await
     }
 
     fn say(&self, line: &str) {
@@ -403,18 +407,28 @@ impl Drop for Scratch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::Children;
+    use crate::shutdown::Shutdown;
 
     /// Runs the demo with a trustup of which `alter` changes arguments or result.
     fn demo(alter: impl Fn(&[String]) -> Option<u8>) -> Result<DemoProof, String> {
         let temporary = tempfile::tempdir().expect("temporary directory");
         let env = Env::fixed([], Env::os().now());
-        let trustup = |arguments: &[String]| {
-            alter(arguments).unwrap_or_else(|| {
-                let line = ["trustup", "-q"].into_iter().map(str::to_owned).chain(arguments.iter().cloned());
-                crate::cli::main(line.map(Into::into).collect(), &env)
+        let env = &env;
+        let trustup = |arguments: Vec<String>| -> Pin<Box<dyn Future<Output = u8> + '_>> {
+            let altered = alter(&arguments);
+            let line = ["trustup", "-q"].into_iter().map(str::to_owned).chain(arguments);
+            let line = line.map(Into::into).collect();
+            Box::pin(async move {
+                match altered {
+                    Some(code) => code,
+                    None => crate::cli::run(line, env, &Shutdown::default(), &Children::default()).await,
+                }
             })
         };
-        let done = run(&env, temporary.path(), &Stage { say: &|_| {}, trustup: &trustup });
+        let runtime = crate::runtime::build().expect("runtime");
+        let stage = Stage { say: &|_| {}, trustup: &trustup };
+        let done = runtime.block_on(run(env, temporary.path(), &stage));
         let left = fs::read_dir(temporary.path()).expect("temporary directory").count();
         assert_eq!(left, 0, "the demo left something behind");
         done.map_err(|error| error.to_string())

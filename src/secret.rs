@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
@@ -30,6 +31,13 @@ pub(crate) enum SecretSource {
     Value(String, Zeroizing<String>),
     /// Known to be missing: its location, and why.
     Missing(String, String),
+}
+
+impl SecretSource {
+    /// Whether it can be read only once.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, SecretSource::Stdin | SecretSource::Descriptor(_))
+    }
 }
 
 impl fmt::Debug for SecretSource {
@@ -77,7 +85,47 @@ impl fmt::Display for SecretSource {
     }
 }
 
+/// A secret at its place, which is read again at each attempt: its file may be replaced meanwhile. A stream gives its
+/// content once, so it is kept.
+#[derive(Debug)]
+pub(crate) struct SecretReader {
+    source: SecretSource,
+    /// Names it in errors.
+    what: &'static str,
+    of_stream: OnceLock<Secret>,
+}
+
+impl SecretReader {
+    /// The secret at `source`, which `what` names in errors, such as "the password".
+    pub(crate) fn new(source: SecretSource, what: &'static str) -> Self {
+        SecretReader { source, what, of_stream: OnceLock::new() }
+    }
+
+    /// Its place.
+    pub(crate) fn source(&self) -> &SecretSource {
+        &self.source
+    }
+
+    /// Reads it as it is now.
+    ///
+    /// # Errors
+    /// As [`Secret::read`].
+    pub(crate) fn read(&self) -> Result<Secret> {
+        if !self.source.is_stream() {
+            return Secret::read(&self.source, self.what);
+        }
+        match self.of_stream.get() {
+            Some(secret) => Ok(secret.clone()),
+            None => {
+                let secret = Secret::read(&self.source, self.what)?;
+                Ok(self.of_stream.get_or_init(|| secret).clone())
+            }
+        }
+    }
+}
+
 /// A secret.
+#[derive(Clone)]
 pub(crate) struct Secret {
     value: Zeroizing<Vec<u8>>,
     /// What it is, and where it came from: for errors about it.

@@ -17,7 +17,7 @@ const MAX_CHAIN: usize = 100;
 const MAX_ALTERNATES: usize = 10;
 
 /// Decides whether a chain may be used, or gives the reason in words that can follow a colon.
-pub type Accept<'a> = dyn Fn(&[Certificate]) -> Result<(), String> + 'a;
+pub type Accept<'a> = dyn Fn(&[Certificate]) -> Result<(), String> + Sync + 'a;
 
 /// The chain to use. The alternates are requested only if the CA's own choice is not wanted: `preferred` is the common
 /// name of the root to which the chain should lead.

@@ -34,20 +34,21 @@ use self::transport::Transport;
 use crate::cert::{Certificate, SubjectAltName};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Client;
+use crate::process::Children;
 
 /// Stores the account's key between runs: a file of ours, 0600, for the server's directory; and records that a request
 /// is on its way.
 ///
 /// The content is text: a PKCS#8 key in PEM with the directory's and the account's URL above it, so that OpenSSL reads
 /// it as well. A PEM key of an account that other software made is understood too.
-pub trait AccountStore {
+pub trait AccountStore: Send {
     /// Its path, for messages.
     fn place(&self) -> String;
     /// What was saved last; `None` if nothing was.
     fn load(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>>;
     /// Whether a key of other software there must stay as it is: another program's file, which is not replaced. Its
     /// account is found by the key each time.
-    fn stays(&self) -> Result<bool> {
+    fn stays(&mut self) -> Result<bool> {
         Ok(false)
     }
     /// Makes sure that [`AccountStore::save`] will work: asked before an account is made, which may be possible once
@@ -71,9 +72,9 @@ pub trait AccountStore {
 #[derive(Clone, Copy)]
 pub struct Report<'a> {
     /// The stages.
-    pub say: &'a dyn Fn(&str),
+    pub say: &'a (dyn Fn(&str) + Sync),
     /// Problems that do not end it.
-    pub warn: &'a dyn Fn(&str),
+    pub warn: &'a (dyn Fn(&str) + Sync),
 }
 
 impl Report<'_> {
@@ -84,6 +85,17 @@ impl Report<'_> {
     fn warn(&self, line: &str) {
         (self.warn)(line);
     }
+}
+
+/// What a run works with.
+#[derive(Clone, Copy)]
+pub struct AcmeContext<'a> {
+    /// For the server's directory.
+    pub client: &'a Client,
+    /// The owner of hooks.
+    pub children: &'a Children,
+    /// Whom to tell.
+    pub report: Report<'a>,
 }
 
 /// Why no certificate was issued.
@@ -114,24 +126,24 @@ impl Failed {
 /// Gets a certificate for `names` with the request `csr_der` (PKCS#10, DER, without a CN): leaf first, then what the
 /// server sent after it. Of the chains that the server offers, one that `accept` accepts; if there is none, the
 /// server's own. An order of an earlier run is resumed; `accept` must refuse a certificate for another key than the
-/// request's. `report` gets a line for each stage. Bounded by the client's deadline. Published challenge answers are
-/// removed before this returns, and if it is dropped earlier, silently.
+/// request's. `report` gets a line for each stage. Bounded by the client's deadline; a signal ends it. Published
+/// challenge answers are removed before this returns: await it to its end.
 ///
 /// # Errors
 /// `Usage` for incompatible names and settings, `NotTrusted` if the CA refuses, `Unreachable` if it does not answer or
 /// validate in time.
 pub async fn obtain(
-    client: &Client,
+    context: AcmeContext<'_>,
     settings: &AcmeSettings,
     account: &mut dyn AccountStore,
     names: &[SubjectAltName],
     csr_der: &[u8],
     accept: &Accept<'_>,
-    report: &Report<'_>,
 ) -> Result<Vec<Certificate>, Failed> {
+    let AcmeContext { client, ref report, .. } = context;
     let identifiers = identifier::identifiers(names)?;
     settings.check(names)?;
-    let mut solvers = Solvers::new(client, settings)?;
+    let mut solvers = Solvers::new(&context, settings)?;
     let transport = Transport::open(client, &settings.directory, account.place()).await?;
     if let Some(warning) = transport.skew().and_then(waiting::clock_warning) {
         report.warn(&warning);

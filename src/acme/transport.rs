@@ -2,7 +2,8 @@
 //! them: no URL outside the directory's origin (threat T20), no endless body, errors that are not JSON, Retry-After, a
 //! second try if that is harmless.
 
-use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
@@ -53,10 +54,10 @@ pub(super) struct Transport {
     /// How far its clock is ahead of ours, in seconds, according to the answer with the directory.
     skew: Option<i64>,
     /// The nonce of the last answer.
-    nonce: RefCell<Option<String>>,
-    last: Cell<Last>,
+    nonce: Mutex<Option<String>>,
+    last: Mutex<Last>,
     /// Whether a request that does not only read may have reached the server since [`Transport::forget`].
-    sent: Cell<bool>,
+    sent: AtomicBool,
 }
 
 /// Details of the last answer.
@@ -139,9 +140,9 @@ impl Transport {
             directory,
             account_place,
             skew,
-            nonce: RefCell::default(),
-            last: Cell::default(),
-            sent: Cell::new(false),
+            nonce: Mutex::default(),
+            last: Mutex::default(),
+            sent: AtomicBool::new(false),
         };
         let directory = &transport.directory;
         for url in [&directory.new_nonce, &directory.new_account, &directory.new_order] {
@@ -209,17 +210,17 @@ impl Transport {
 
     /// Details of the last answer.
     pub(super) fn last(&self) -> Last {
-        self.last.get()
+        *locked(&self.last)
     }
 
     /// Starts to watch what is sent.
     pub(super) fn forget(&self) {
-        self.sent.set(false);
+        self.sent.store(false, Ordering::Relaxed);
     }
 
     /// Whether a request that does not only read may have reached the server since then.
     pub(super) fn has_sent(&self) -> bool {
-        self.sent.get()
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// The clock here, seconds since 1970.
@@ -235,8 +236,8 @@ impl Transport {
     /// Waits for `pause`; returns whether there is time left afterwards.
     pub(super) async fn wait(&self, pause: Duration) -> bool {
         let left = self.left();
-        sleep(pause.min(left)).await;
-        pause < left
+        // After a signal there is no time left.
+        self.client.shutdown().or(sleep(pause.min(left))).await.is_ok() && pause < left
     }
 
     /// Waits until the server may be asked again: as long as it said, but never without a pause, else for the next of
@@ -313,13 +314,13 @@ impl Transport {
 
     /// An unused nonce: that of the last answer, else a new one (RFC 8555 section 7.2).
     async fn nonce(&self) -> Result<String, CallError> {
-        if let Some(nonce) = self.nonce.take() {
+        if let Some(nonce) = locked(&self.nonce).take() {
             return Ok(nonce);
         }
         let url = self.check(&self.directory.new_nonce)?;
         let request = HttpRequest { method: reqwest::Method::HEAD, ..HttpRequest::get(url) };
         self.exchange(request, Again { harmless: true, tries: u32::MAX }).await?;
-        self.nonce.take().ok_or_else(|| {
+        locked(&self.nonce).take().ok_or_else(|| {
             self.error(Error::failed("the ACME server answers without a nonce (`Replay-Nonce`)")).into()
         })
     }
@@ -328,13 +329,13 @@ impl Transport {
         (request.limit, request.message_limit) = (MAX_ANSWER, MAX_MESSAGE);
         let answer = send(&self.client, request, again).await;
         if !again.harmless && answer.as_ref().map_or_else(|broken| broken.sent, |_| true) {
-            self.sent.set(true);
+            self.sent.store(true, Ordering::Relaxed);
         }
         let answer = answer.map_err(|broken| broken.error)?;
         let retry_after = retry_after(&answer.headers, self.now());
-        self.last.set(Last { status: answer.status, retry_after });
+        *locked(&self.last) = Last { status: answer.status, retry_after };
         if let Some(nonce) = nonce_of(&answer.headers) {
-            self.nonce.replace(Some(nonce));
+            *locked(&self.nonce) = Some(nonce);
         }
         match answer.status {
             200..300 => Ok(Success {
@@ -359,6 +360,11 @@ impl Transport {
 /// The values of a header that are text.
 fn values(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> {
     headers.get_all(name).iter().filter_map(|value| value.to_str().ok().map(ToOwned::to_owned))
+}
+
+/// Never held while something is awaited.
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A nonce is base64url, and any other is ignored (RFC 8555 section 6.5.1); but one in the other alphabet, or padded,

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Plan, PlannedChange, Step};
+use crate::process::ToolContext;
 use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::directory::Attributes;
 use crate::rootfs::file_set::{self, After, Before, FileSet, Rules};
@@ -33,15 +34,15 @@ pub(crate) use recovery::{BroughtBack, predicted_recovery};
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     sysroot: &'a Sysroot,
-    /// `SOURCE_DATE_EPOCH`: the time of what we write, and of the directories that we write into.
-    stamp: Option<i64>,
     own: OwnDirectory,
     done: Vec<CarriedOut<'a>>,
     checkpoints: Checkpoints,
     /// The state file as it was, and whether this run has replaced it.
     former_state: Option<Vec<u8>>,
     state_replaced: bool,
-    tool_timeout: Duration,
+    /// For a native tool. Its `SOURCE_DATE_EPOCH` is also the time of what we write, and of the directories that we write
+    /// into.
+    tool_context: ToolContext,
     /// Messages of a native tool that did not fail.
     complaints: Vec<String>,
     /// How the native tool ended, if it ran.
@@ -60,35 +61,32 @@ enum CarriedOut<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Takes the lock, waiting up to `patience` (a native tool may take `tool_timeout`), and undoes what a killed run
+    /// Takes the lock, waiting up to `patience`, and undoes what a killed run
     /// left unfinished. Returns whether it had to: the caller must then inspect the tree again before it plans.
     ///
     /// # Errors
     /// The state directory cannot be made or is not ours; another run holds the lock; a journal that is damaged or
     /// names paths that are not ours.
-    pub(crate) fn begin(
+    pub(crate) async fn begin(
         sysroot: &'a Sysroot,
-        stamp: Option<i64>,
         patience: Duration,
-        tool_timeout: Duration,
+        tool_context: ToolContext,
     ) -> Result<(Self, bool)> {
         let wanted = DirectoryRequest {
             path: sysroot.state_directory(),
-            patience,
             make_above: true,
-            stamp,
+            stamp: tool_context.stamp,
             accept: &|_| Ok(()),
         };
-        let own = OwnDirectory::open(sysroot, &wanted).map_err(|error| unavailable(sysroot, error))?;
+        let own = OwnDirectory::open(sysroot, &wanted, patience).await.map_err(|error| unavailable(sysroot, error))?;
         let mut session = Session {
             sysroot,
-            stamp,
             own,
             done: Vec::new(),
             checkpoints: Checkpoints::default(),
             former_state: None,
             state_replaced: false,
-            tool_timeout,
+            tool_context,
             complaints: Vec::new(),
             tool: None,
             refused: None,
@@ -124,14 +122,14 @@ impl<'a> Session<'a> {
     }
 
     /// Executes the plan. On an error, everything is as before, or the error names the paths that are not.
-    pub(crate) fn apply(&mut self, plan: &Plan, row: &str) -> Result<()> {
+    pub(crate) async fn apply(&mut self, plan: &Plan, row: &str) -> Result<()> {
         let journaled = self.write_journal(plan, row);
         journaled.map_err(|error| self.refused_to_record(error))?;
         let mut steps = plan.steps.as_slice();
         while let [first, rest @ ..] = steps {
             if let Step::Run(run) = first {
                 self.checkpoints.pass("run", &run.program);
-                self.run(run).map_err(|error| {
+                self.run(run).await.map_err(|error| {
                     self.refused = None;
                     self.undo(error)
                 })?;
@@ -153,7 +151,7 @@ impl<'a> Session<'a> {
         for change in &planned {
             changes.push(of_nodes(self.sysroot, &change.path, &change.from, &change.to)?);
         }
-        let mut set = file_set(self.sysroot, self.stamp);
+        let mut set = file_set(self.sysroot, self.tool_context.stamp);
         let applied = set.apply(&changes, &mut self.checkpoints);
         self.complaints.extend(set.warnings());
         self.done.push(CarriedOut::Set(set));
@@ -231,9 +229,9 @@ impl<'a> Session<'a> {
         state.check_before_writing(self.sysroot)?;
         if summary::is_kept(self.sysroot) {
             // Before the state: a run that is killed in between is undone as a whole, and writes both again.
-            let mut set = file_set(self.sysroot, self.stamp);
+            let mut set = file_set(self.sysroot, self.tool_context.stamp);
             let bytes = summary.filter(|_| !state.is_empty());
-            let written = summary::write(self.sysroot, &mut set, &mut self.checkpoints, bytes, self.stamp);
+            let written = summary::write(self.sysroot, &mut set, &mut self.checkpoints, bytes, self.tool_context.stamp);
             self.done.push(CarriedOut::Set(set));
             written?;
         }
@@ -259,7 +257,7 @@ impl<'a> Session<'a> {
 
     /// With `SOURCE_DATE_EPOCH`, the directories that we wrote into get that time too: image layers record it.
     fn stamp_directories(&mut self) -> Result<()> {
-        let Some(seconds) = self.stamp else { return Ok(()) };
+        let Some(seconds) = self.tool_context.stamp else { return Ok(()) };
         let mut watched = BTreeSet::new();
         for done in &self.done {
             match done {

@@ -2,8 +2,9 @@
 
 use super::{CarriedOut, Session};
 use crate::error::Result;
-use crate::native;
+use crate::process::{self, run_tool};
 use crate::plan::ToolRun;
+use crate::rootfs::directory::Directory;
 use crate::rootfs::file_set::FileSet;
 use crate::rootfs::path::child;
 use crate::rootfs::tree::{self, Node};
@@ -35,37 +36,34 @@ impl Session<'_> {
     /// may do better: it omitted or lost what it should have kept, a program of it crashed, or the `openssl` that it
     /// runs makes no hash link (a cross build under an emulator). `pem` is a certificate to test that with. If a tool
     /// reports why it failed while its programs work, that reason is an error.
-    pub(crate) fn tool_is_at_fault(&self, uses_openssl: bool, pem: &str) -> bool {
+    pub(crate) async fn tool_is_at_fault(&self, uses_openssl: bool, pem: &str) -> bool {
         match self.tool {
             None => false,
             Some(ToolEnd::Well | ToolEnd::Failed { crashed: true }) => true,
             Some(ToolEnd::Failed { crashed: false }) => {
-                uses_openssl && !self.rehash_works(pem).unwrap_or(true)
+                uses_openssl && !self.rehash_works(pem).await.unwrap_or(true)
             }
         }
     }
 
     /// Whether `openssl rehash` makes the link of a certificate, in a directory of our own.
-    fn rehash_works(&self, pem: &str) -> Result<bool> {
-        let Some(openssl) = native::find(self.sysroot, "openssl")? else { return Ok(false) };
-        self.own.with_scratch(PROBE, (PROBE_FILE, pem.as_bytes()), |path, directory| {
+    async fn rehash_works(&self, pem: &str) -> Result<bool> {
+        let Some(openssl) = process::find(self.sysroot, "openssl")? else { return Ok(false) };
+        let hash = async |path: &str, directory: &Directory| {
             let arguments = ["rehash".to_owned(), path.to_owned()];
-            let state = self.sysroot.state_directory();
-            let ran = native::run_tool(&openssl, &arguments, state, self.tool_timeout, self.stamp);
+            let ran = run_tool(&openssl, &arguments, self.sysroot.state_directory(), &self.tool_context).await;
             Ok(ran.is_ok() && directory.list()?.len() > 1)
-        })?
+        };
+        self.own.with_scratch(PROBE, (PROBE_FILE, pem.as_bytes()), hash).await?
     }
 
-    pub(super) fn run(&mut self, run: &ToolRun) -> Result<()> {
-        let before = native::snapshot(self.sysroot, &run.watched)?;
+    pub(super) async fn run(&mut self, run: &ToolRun) -> Result<()> {
+        let watched = run.watched.iter();
+        let before = watched.map(|path| Ok((path.clone(), tree::read(self.sysroot, path)?)));
+        let before = before.collect::<Result<_>>()?;
         self.done.push(CarriedOut::Run { before, directories: run.directories.clone() });
-        let said = native::run_tool(
-            &run.program,
-            &run.arguments,
-            self.sysroot.state_directory(),
-            self.tool_timeout,
-            self.stamp,
-        );
+        let temporary = self.sysroot.state_directory();
+        let said = run_tool(&run.program, &run.arguments, temporary, &self.tool_context).await;
         let said = said.map_err(|failure| {
             self.tool = Some(ToolEnd::Failed { crashed: failure.crashed });
             failure.error
@@ -88,7 +86,7 @@ impl Session<'_> {
 
     /// With `SOURCE_DATE_EPOCH`, what the tool made gets that time: the tool ignores the variable.
     fn stamp_what_the_tool_wrote(&self) -> Result<()> {
-        let (Some(seconds), Some(CarriedOut::Run { before, directories })) = (self.stamp, self.done.last())
+        let (Some(seconds), Some(CarriedOut::Run { before, directories })) = (self.tool_context.stamp, self.done.last())
         else {
             return Ok(());
         };

@@ -53,9 +53,9 @@ impl Done {
 }
 
 /// The system's stores; the private one if they cannot be written, or if it is what was asked for.
-pub(crate) fn install(
+pub(crate) async fn install(
     trees: &mut Trees,
-    options: ReconcileOptions,
+    options: ReconcileOptions<'_>,
     request: &TrustRequest,
     acquired: &Acquired,
 ) -> Result<Done> {
@@ -67,7 +67,8 @@ pub(crate) fn install(
         let no_place = trees.system.is_host() && !trees.can_be_private();
         if must_write || no_place || trees.records_privately() {
             // Nothing is written before it is clear that everything can be.
-            let preview = reconcile(&trees.system, ReconcileOptions { dry_run: true, ..options }, goal)?;
+            let preview =
+                reconcile(&trees.system, ReconcileOptions { dry_run: true, ..options }, goal).await?;
             if must_write && !preview.unwritable.is_empty() {
                 return Err(cannot_write(&preview.unwritable, request, trees.system.is_host()));
             }
@@ -85,7 +86,7 @@ pub(crate) fn install(
             // A write that the kernel refuses only at that moment fails the run, too, if everything must be written.
             let options =
                 ReconcileOptions { leave_unwritable: options.leave_unwritable && !must_write, ..options };
-            system = Some(reconcile(&trees.system, options, goal)?);
+            system = Some(reconcile(&trees.system, options, goal).await?);
         }
     }
     let place = trees.private_path().unwrap_or_default().to_owned();
@@ -94,7 +95,7 @@ pub(crate) fn install(
     let has_one = trees.private.as_ref().map(State::load).transpose()?.is_some_and(|state| !state.is_empty());
     let needs_one = trees.system.is_host() && !done.unwritable().is_empty();
     if request.stores.contains(&Store::Private) || has_one || needs_one {
-        let private = install_privately(trees, options, request, acquired);
+        let private = install_privately(trees, options, request, acquired).await;
         done.private = Some(private.map_err(|error| done.blame(error))?);
     }
     let outcomes = [&done.system, &done.private];
@@ -124,9 +125,9 @@ fn cannot_write(unwritable: &[Skipped], request: &TrustRequest, is_host: bool) -
     error.hint(format!("without `{option}` {without}"))
 }
 
-fn install_privately(
+async fn install_privately(
     trees: &mut Trees,
-    options: ReconcileOptions,
+    options: ReconcileOptions<'_>,
     request: &TrustRequest,
     acquired: &Acquired,
 ) -> Result<Outcome> {
@@ -150,7 +151,7 @@ fn install_privately(
         return Ok(preview_private_store(trees, acquired));
     }
     let sysroot = trees.make_private(options.stamp)?;
-    Ok(reconcile(Target { sysroot, beneath: &beneath }, options, goal)?.displayed(sysroot))
+    Ok(reconcile(Target { sysroot, beneath: &beneath }, options, goal).await?.displayed(sysroot))
 }
 
 /// The preview of a private store that does not exist yet: there is no tree to make a plan for.

@@ -3,7 +3,7 @@
 use super::options::args;
 use super::output::config::{ConfigReport, ConfiguredCertificate};
 use super::output::shown_path;
-use super::{CommandRow, Context};
+use super::{CommandRow, Context, Run};
 use crate::config_check;
 use crate::enroll::methods::table;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,7 +26,7 @@ pub(super) static ROW: CommandRow = CommandRow {
         let check = clap::Command::new("check").about(CHECK).args(args(own));
         command.args(args(own)).subcommand_required(true).arg_required_else_help(true).subcommand(check)
     },
-    run,
+    run: Run::AtOnce(run),
 };
 
 const CHECK: &str = "Read it, with its variables and files, and report what each certificate would do and everything that is wrong (exit 2; a missing secret is an error only where no other method of the certificate is complete)";

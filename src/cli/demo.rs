@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::pin::Pin;
 
 use super::options::plain;
 use super::output::demo::DemoReport;
-use super::{CommandRow, Context};
+use super::{CommandRow, Context, Run};
 use crate::demo::{self, Stage};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -22,10 +23,10 @@ Examples:
     options: || vec![],
     reads_variables: true,
     shape: plain,
-    run,
+    run: Run::Waiting(|context| Box::pin(run(context))),
 };
 
-fn run(context: &Context<'_>) -> Result<u8> {
+async fn run(context: &Context<'_>) -> Result<u8> {
     let ui = context.ui;
     if context.settings.root() != Path::new("/") {
         return Err(Error::usage("the demo uses its own root file systems").hint(
@@ -40,16 +41,16 @@ fn run(context: &Context<'_>) -> Result<u8> {
             ui.say(line);
         }
     };
-    let trustup = |arguments: &[String]| {
+    let trustup = |arguments: Vec<String>| -> Pin<Box<dyn Future<Output = u8> + '_>> {
         let mut line = vec![OsString::from("trustup")];
         if quiet {
             line.push("--quiet".into());
         }
-        line.extend(arguments.iter().map(OsString::from));
-        super::main(line, &env)
+        line.extend(arguments.into_iter().map(OsString::from));
+        Box::pin(super::run(line, &env, context.shutdown, context.children))
     };
     let temporary = context.env.var("TMPDIR").unwrap_or("/tmp");
-    let report = demo::run(&env, Path::new(temporary), &Stage { say: &say, trustup: &trustup })?;
+    let report = demo::run(&env, Path::new(temporary), &Stage { say: &say, trustup: &trustup }).await?;
     let stores: usize = report.systems.iter().map(|system| system.stores.len()).sum();
     say("");
     say(&format!(

@@ -4,7 +4,7 @@ use super::options::plain;
 use super::output::detect::{DetectListReport, DetectReport, DetectedStore, DistroRow, OsFields};
 use super::output::shown_path;
 use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
-use super::{CommandRow, Context};
+use super::{CommandRow, Context, Run};
 use crate::bootstrap::selection::selection;
 use crate::error::Result;
 use crate::settings::Opt;
@@ -29,7 +29,7 @@ pub(super) static ROW: CommandRow = CommandRow {
     options: || vec![LIST.taken(), JAVA_PASSWORD, NSS_PASSWORD, USERS, DATABASES],
     reads_variables: true,
     shape: plain,
-    run,
+    run: Run::AtOnce(run),
 };
 
 fn run(context: &Context<'_>) -> Result<u8> {

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use super::options::plain;
 use super::output::dev_ca::DevCaReport;
-use super::{CommandRow, Context};
+use super::{CommandRow, Context, Run};
 use crate::cert::SubjectAltName;
 use crate::dev_ca::{DevCa, JWK, KeptCa, Server, ServerSettings, allowed};
 use crate::enroll::methods::PROVISIONER;
 use crate::error::{Error, Result};
-use crate::runtime::{self, Signals};
 use crate::settings::{Opt, Reason};
 use crate::text;
 use crate::trust::runtimes::render::quote;
@@ -47,10 +46,10 @@ Examples:
         ALLOW_OTHER_HOSTS.taken()],
     reads_variables: true,
     shape: plain,
-    run,
+    run: Run::Waiting(|context| Box::pin(run(context))),
 };
 
-fn run(context: &Context<'_>) -> Result<u8> {
+async fn run(context: &Context<'_>) -> Result<u8> {
     let (ui, settings) = (context.ui, context.settings);
     let listen = settings.get(&LISTEN).copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9443)));
     let others = settings.is(&ALLOW_OTHER_HOSTS);
@@ -95,15 +94,12 @@ fn run(context: &Context<'_>) -> Result<u8> {
         names: names.clone(),
         log: Arc::new(move |line| ui.say(line)),
     };
-    let served = runtime::block_on(async {
-        // Before the server: a signal during its start ends it too.
-        let signals = Signals::new()?;
-        let server = Server::start_with(Arc::clone(&ca), server_settings)?;
-        announce(context, listen, kept.as_ref(), &ca, &server)?;
-        signals.next().await;
-        Ok(())
-    });
-    served.flatten()?;
+    // Before the server: a signal during its start ends it too.
+    context.shutdown.handle()?;
+    let server = Server::start_with(Arc::clone(&ca), server_settings)?;
+    announce(context, listen, kept.as_ref(), &ca, &server)?;
+    context.shutdown.requested().await;
+    drop(server);
     ui.say("the CA has ended");
     Ok(0)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::options::plain;
 use super::output::env::{EnvInstallReport, EnvReport, EnvVariable};
 use super::output::shown_path;
-use super::{CommandRow, Context};
+use super::{CommandRow, Context, Run};
 use crate::bootstrap::trees::{HIDDEN, HIDDEN_HINT, Trees};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -58,11 +58,11 @@ store needs, is added to. `dockerfile` and `docker` lines for another sysroot do
     options: || vec![FORMAT.taken(), INSTALL.taken()],
     reads_variables: true,
     shape: plain,
-    run,
+    run: Run::Waiting(|context| Box::pin(run(context))),
 };
 
-fn run(context: &Context<'_>) -> Result<u8> {
-    if context.settings.is(&INSTALL) { install(context) } else { print(context) }
+async fn run(context: &Context<'_>) -> Result<u8> {
+    if context.settings.is(&INSTALL) { install(context).await } else { print(context) }
 }
 
 /// Whether this root is one that programs were meant to trust.
@@ -259,7 +259,7 @@ fn print(context: &Context<'_>) -> Result<u8> {
 }
 
 /// Writes the file for login shells, through the pipeline: the goal is the current state plus this file.
-fn install(context: &Context) -> Result<u8> {
+async fn install(context: &Context<'_>) -> Result<u8> {
     let trees = context.trees()?;
     let sysroot = &trees.system;
     if let Some(private) = &trees.private
@@ -284,6 +284,7 @@ fn install(context: &Context) -> Result<u8> {
         dry_run,
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
+        children: context.children,
         stamp: context.stamp()?,
         now: context.env.now(),
     };
@@ -299,7 +300,8 @@ fn install(context: &Context) -> Result<u8> {
             firefox_policy: state.firefox_policy.into(),
             ..Goal::default()
         })
-    })?;
+    })
+    .await?;
     for warning in &outcome.warnings {
         ui.warn(warning);
     }

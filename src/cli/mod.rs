@@ -22,6 +22,7 @@ mod version;
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -30,7 +31,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::bootstrap::trees::Trees;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::native;
+use crate::process::{self, Children};
+use crate::runtime;
+use crate::shutdown::Shutdown;
+use crate::net::NetContext;
 use crate::net::progress::Note;
 use crate::rootfs::{budget, host};
 use crate::settings::rows::{COMMAND, CONFIG, DRY_RUN, stamp};
@@ -73,8 +77,19 @@ struct CommandRow {
     reads_variables: bool,
     /// The command with these options, and its other arguments.
     shape: fn(clap::Command, &[Taken]) -> clap::Command,
-    run: fn(&Context<'_>) -> Result<u8>,
+    run: Run,
 }
+
+/// What a command does.
+enum Run {
+    /// It waits for nothing.
+    AtOnce(fn(&Context<'_>) -> Result<u8>),
+    /// It waits for servers, locks or programs.
+    Waiting(for<'a> fn(&'a Context<'a>) -> Running<'a>),
+}
+
+/// A command that runs.
+type Running<'a> = Pin<Box<dyn Future<Output = Result<u8>> + 'a>>;
 
 /// All of them, in the order of the help.
 static COMMANDS: [&CommandRow; 12] = [
@@ -95,6 +110,8 @@ static COMMANDS: [&CommandRow; 12] = [
 /// The context of every command.
 struct Context<'a> {
     env: &'a Env,
+    shutdown: &'a Shutdown,
+    children: &'a Children,
     ui: Ui,
     settings: &'a Settings,
     /// The word after the command's own, if it has one (`enroll METHOD`).
@@ -123,6 +140,11 @@ impl Context<'_> {
         Note::to(move |line| ui.say(line))
     }
 
+    /// Where requests come from.
+    fn network(&self) -> NetContext<'_> {
+        NetContext { env: self.env, shutdown: self.shutdown.clone(), note: self.note() }
+    }
+
     fn trees(&self) -> Result<Trees> {
         let trees = Trees::open(self.settings, self.env)?;
         trees.note().iter().for_each(|note| self.ui.detail(note));
@@ -142,8 +164,26 @@ impl Context<'_> {
     }
 }
 
-/// Runs the command line `args` (the program's name first) and returns the exit code.
+/// Runs the command line `args` (the program's name first) and returns the exit code. Call it once: it makes the runtime
+/// of this process, and handles its signals.
 pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
+    let failed = |error: Error| {
+        let plain = env.var("NO_COLOR").is_some() || env.var("TERM") == Some("dumb");
+        Ui::new(false, false, false, Color::Auto, plain).error("trustup", &error);
+        error.kind().exit_code()
+    };
+    let runtime = match runtime::build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(Error::failed("could not start the runtime").because(error)),
+    };
+    match Shutdown::of_process() {
+        Ok(shutdown) => runtime.block_on(run(args, env, &shutdown, &Children::default())),
+        Err(error) => failed(error),
+    }
+}
+
+/// Runs the command line `args` on the runtime that this is called on.
+pub(crate) async fn run(args: Vec<OsString>, env: &Env, shutdown: &Shutdown, children: &Children) -> u8 {
     let asked_for_json =
         args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json") || is_on(env, "TRUSTUP_JSON");
     let plain = env.var("NO_COLOR").is_some() || env.var("TERM") == Some("dumb");
@@ -175,7 +215,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         return error.kind().exit_code();
     };
     if ends_with_separator && takes_command(row) {
-        let error = native::no_command();
+        let error = process::no_command();
         early.error(row.name, &error);
         return error.kind().exit_code();
     }
@@ -188,10 +228,14 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     };
     let is = |switch| settings.is(switch);
     let ui = Ui::new(is(&JSON), is(&QUIET), is(&VERBOSE), settings.or_default(&COLOR), plain);
-    let context = Context { env, ui, settings: &settings, subcommand: subcommand.as_deref() };
+    let context = Context { env, shutdown, children, ui, settings: &settings, subcommand: subcommand.as_deref() };
     unknown_variables(env, &settings).iter().for_each(|warning| ui.warn(warning));
     budget::begin();
-    match (row.run)(&context) {
+    let done = match row.run {
+        Run::AtOnce(run) => run(&context),
+        Run::Waiting(run) => run(&context).await,
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             ui.error(row.name, &error);

@@ -5,7 +5,7 @@ use super::options::plain;
 use super::output::shown_path;
 use super::output::status::{StatusAnchor, StatusPrivate, StatusReport, StatusStore, StoreKind, StoreState};
 use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
-use super::{CommandRow, Context};
+use super::{CommandRow, Context, Run};
 use crate::bootstrap::selection::selection;
 use crate::bootstrap::trees::{HIDDEN, HIDDEN_HINT, SystemRecord};
 use crate::cert::{Certificate, Purpose};
@@ -36,7 +36,7 @@ the chain. A root or certificate that has ended, or that is not valid yet, is ex
     options: || ends::options().into_iter().chain([JAVA_PASSWORD, NSS_PASSWORD, USERS, DATABASES]).collect(),
     reads_variables: true,
     shape: plain,
-    run,
+    run: Run::AtOnce(run),
 };
 
 /// An anchor, and its state in each store.

@@ -3,7 +3,7 @@
 
 use super::options::plain;
 use super::output::token::TokenReport;
-use super::{CommandRow, Context};
+use super::{CommandRow, Context, Run};
 use crate::enroll::methods::PROVISIONER;
 use crate::enroll::methods::provisioner::{PASSWORD_FILE, PROVISIONER_KEY};
 use crate::enroll::methods::x5c::{X5C_CERT, X5C_KEY};
@@ -49,7 +49,7 @@ pub(super) static ROW: CommandRow = CommandRow {
     },
     reads_variables: true,
     shape: |command, own| plain(command, own).mut_arg("SUBJECT", |arg| arg.required(true)),
-    run,
+    run: Run::Waiting(|context| Box::pin(run(context))),
 };
 
 const AFTER_HELP: &str = "Examples:
@@ -68,7 +68,7 @@ A token works once, and until it expires. It names the CA and its root, so the c
 `trustup enroll token --token-file /run/secrets/ca_token …`. CA and root are those that `trustup bootstrap` was given,
 unless you name others.";
 
-fn run(context: &Context<'_>) -> Result<u8> {
+async fn run(context: &Context<'_>) -> Result<u8> {
     let (env, ui) = (context.env, context.ui);
     context.say_ignored();
     let file = load(env, context.settings, Scope::Trust, &[])?;
@@ -100,7 +100,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
         return Ok(0);
     }
     let busy = input.asks_the_ca().then(|| ui.busy("asking the CA")).flatten();
-    let made = input.make(&settings, env, &context.note(), &warn);
+    let made = input.make(&settings, &context.network(), &warn).await;
     drop(busy);
     let made = made?;
     let until = text::moment(made.expires);

@@ -4,7 +4,7 @@ use super::options::plain;
 use super::output::shown_path;
 use super::output::untrust::{UntrustPrivate, UntrustReport};
 use super::stores::{JAVA_PASSWORD, NSS_PASSWORD};
-use super::{CommandRow, Context};
+use super::{CommandRow, Context, Run};
 use crate::bootstrap::selection;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -38,10 +38,10 @@ pub(super) static ROW: CommandRow = CommandRow {
     shape: |command, own| {
         plain(command, own).group(clap::ArgGroup::new("which").args(["fingerprint", "all"]).required(true))
     },
-    run,
+    run: Run::Waiting(|context| Box::pin(run(context))),
 };
 
-fn run(context: &Context<'_>) -> Result<u8> {
+async fn run(context: &Context<'_>) -> Result<u8> {
     let mut trees = context.trees()?;
     trees.refuse_newer()?;
     let (ui, settings) = (context.ui, context.settings);
@@ -76,6 +76,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
         dry_run: context.is_dry_run(),
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
+        children: context.children,
         stamp: context.stamp()?,
         now: context.env.now(),
     };
@@ -100,12 +101,12 @@ fn run(context: &Context<'_>) -> Result<u8> {
             ..Goal::default()
         })
     };
-    let outcome = reconcile(&trees.system, options, goal).map_err(|error| hint_at_status(error, all))?;
+    let outcome = reconcile(&trees.system, options, goal).await.map_err(|error| hint_at_status(error, all))?;
     let private = match &trees.private {
         None => None,
         Some(sysroot) => {
             let beneath = trees.beneath()?;
-            let private = reconcile(Target { sysroot, beneath: &beneath }, options, goal);
+            let private = reconcile(Target { sysroot, beneath: &beneath }, options, goal).await;
             let private =
                 private.map_err(|error| outcome.blame(error, outcome.changed && !context.is_dry_run()))?;
             Some(private.displayed(sysroot))

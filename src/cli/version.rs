@@ -2,7 +2,7 @@
 
 use super::options::plain;
 use super::output::version::VersionReport;
-use super::{CommandRow, Context};
+use super::{CommandRow, Context, Run};
 use crate::error::Result;
 
 pub(super) static ROW: CommandRow = CommandRow {
@@ -14,7 +14,7 @@ pub(super) static ROW: CommandRow = CommandRow {
     options: Vec::new,
     reads_variables: true,
     shape: plain,
-    run,
+    run: Run::AtOnce(run),
 };
 
 fn run(context: &Context<'_>) -> Result<u8> {

@@ -45,20 +45,20 @@ pub(crate) struct EnrollmentReport {
 /// Bytes, time of last change and inode of a file.
 type FileIdentity = (Vec<u8>, (i64, i64), u64);
 
-impl Demo<'_> {
+impl Demo<'_, '_> {
     /// Enrolls below `scratch`, and asks a server that serves the pair with every store of the root file system
     /// `directory`.
-    pub(super) fn enrollment(&self, scratch: &Path, directory: &Path) -> Result<EnrollmentReport> {
+    pub(super) async fn enrollment(&self, scratch: &Path, directory: &Path) -> Result<EnrollmentReport> {
         self.say("");
         self.say(&format!("== a certificate for {HOST}"));
         let sysroot = Sysroot::open(directory)?;
         let password = scratch.join("password");
         private_file(&password, self.ca.password())?;
-        expect(self.bootstrap(directory, &[]), 0, "bootstrap")?;
+        expect(self.bootstrap(directory, &[]).await, 0, "bootstrap")?;
 
         let (cert, key) = (scratch.join("web.pem"), scratch.join("web.key"));
         let connections = self.server.connections();
-        let enroll = || {
+        let enroll = async || {
             let (url, pin) = (self.server.url(), self.ca.fingerprint().hex());
             let [password, cert, key] = [&password, &cert, &key].map(|path| path.display().to_string());
             let provisioner = self.ca.provisioner();
@@ -67,9 +67,9 @@ impl Demo<'_> {
                 "enroll", "provisioner", HOST, "--ca-url", &url, "--fingerprint", &pin,
                 "--provisioner", provisioner, "--password-file", &password, "--cert", &cert, "--key", &key,
             ];
-            self.run(&arguments)
+            self.run(&arguments).await
         };
-        expect(enroll(), 0, "enroll")?;
+        expect(enroll().await, 0, "enroll")?;
         let used = self.server.connections() - connections;
         let first = [see(&cert)?, see(&key)?];
 
@@ -77,7 +77,7 @@ impl Demo<'_> {
         let (_, _, outputs) = inspect_root_file_system(&sysroot)?;
         let url = format!("https://{HOST}:{}", pair.address.port());
         let mut accepted_by = Vec::new();
-        for (store, answer) in self.ask_with_every_store(&sysroot, &outputs, &url, "a server with it")? {
+        for (store, answer) in self.ask_with_every_store(&sysroot, &outputs, &url, "a server with it").await? {
             if !answer.accepted {
                 return Err(unproven("a client refuses a server with the certificate", &store.path));
             }
@@ -86,13 +86,13 @@ impl Demo<'_> {
         if accepted_by.is_empty() {
             return Err(unproven("there is no store to ask with", directory));
         }
-        if self.accepts(vec![self.stranger()?], &url)? {
+        if self.accepts(vec![self.stranger()?], &url).await? {
             return Err(unproven("a client with another root accepted the server", directory));
         }
         self.say("  a client with another root refuses a server with it");
 
         let connections = self.server.connections();
-        expect(enroll(), 0, "the second run")?;
+        expect(enroll().await, 0, "the second run")?;
         if [see(&cert)?, see(&key)?] != first {
             return Err(unproven("the second run changed the pair", scratch));
         }
@@ -100,7 +100,7 @@ impl Demo<'_> {
             return Err(unproven("the second run asked the CA, although the pair is good", scratch));
         }
         self.say("  nothing changed, and the CA was not asked");
-        expect(self.trustup(directory, &["untrust", "--all"]), 0, "untrust")?;
+        expect(self.trustup(directory, &["untrust", "--all"]).await, 0, "untrust")?;
         Ok(EnrollmentReport { name: HOST, accepted_by, connections: used, second_run_idle: true })
     }
 

@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -79,10 +78,8 @@ impl DevCa {
         let path = absolute(&host, directory)?;
         let shown = |name: &str| Path::new(&path).join(name);
         let accept = |meta: &Meta| refuse_shared(meta, &path);
-        let patience = Duration::ZERO;
-        let wanted =
-            DirectoryRequest { path: &path, patience, make_above: false, stamp: None, accept: &accept };
-        let place = OwnDirectory::open(&host, &wanted).map_err(|why| match why {
+        let wanted = DirectoryRequest { path: &path, make_above: false, stamp: None, accept: &accept };
+        let place = OwnDirectory::open_at_once(&host, &wanted).map_err(|why| match why {
             Unavailable::Busy(_) => Error::failed("another process runs the CA of this directory")
                 .at(directory.display())
                 .hint("use that one, or stop it first; a second CA needs another directory (`--state DIR`)"),

@@ -9,7 +9,7 @@ use crate::rootfs::FileKind;
 use crate::rootfs::path::{child, split};
 use crate::trust::firefox_policy;
 use crate::well_known::{BUNDLES, DIRECTORIES, bundles_of_go};
-use crate::{keystore, native, nss};
+use crate::{keystore, nss, process};
 
 fn one_installation(
     found: Option<String>,
@@ -100,7 +100,7 @@ fn one_installation_of_busybox(
     found: Option<String>,
     busybox: &Binary,
 ) -> Vec<Installation> {
-    let has = |name| native::find(scope.sysroot(), name).ok().flatten().is_some();
+    let has = |name| process::find(scope.sysroot(), name).ok().flatten().is_some();
     let by_openssl =
         busybox.holds("-verify_return_error") && scope.program(&["openssl"]).ok().flatten().is_some();
     let has_own = busybox.after("note: TLS certificate validation").is_some();

@@ -7,7 +7,7 @@ use super::library::{TlsLibrary, Version, version};
 use super::reading::{ReadSource, Reads};
 use crate::env::Env;
 use crate::error::Result;
-use crate::native;
+use crate::process;
 use crate::rootfs::{FileKind, Sysroot};
 use crate::trust::view::View;
 use crate::well_known::compiled_in_bundles;
@@ -46,9 +46,9 @@ impl<'v, 's> RuleScope<'v, 's> {
         for name in names {
             let found = match path {
                 Some(path) => {
-                    native::find_in(self.sysroot(), path.split(':').filter(|one| one.starts_with('/')), name)?
+                    process::find_in(self.sysroot(), path.split(':').filter(|one| one.starts_with('/')), name)?
                 }
-                None => native::find_in(self.sysroot(), PATH, name)?,
+                None => process::find_in(self.sysroot(), PATH, name)?,
             };
             if found.is_some() {
                 return Ok(found);

@@ -18,10 +18,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::cert::{Certificate, NotAfter, SubjectAltName, readers};
-use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::{KeyType, PrivateKey};
-use crate::net::progress::Note;
+use crate::net::NetContext;
 use crate::net::url::masked;
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::decide::{self, RenewalPolicy, Verdict};
@@ -29,9 +28,9 @@ use crate::pair::facts::{self, Good, PairState};
 use crate::pair::pending::{self, Pending};
 use crate::pair::place;
 use crate::pair::{Outputs, PairContent};
+use crate::process::Children;
 use crate::rootfs::Sysroot;
 use crate::rootfs::checkpoint::Checkpoints;
-use crate::runtime;
 
 use self::enrolled::Enrolled;
 use self::methods::{IssueFacts, Method};
@@ -67,9 +66,12 @@ pub(crate) struct IssueRequest {
 }
 
 /// The environment of an enrollment.
+#[derive(Clone)]
 pub(crate) struct IssueContext<'a> {
-    /// Variables and clock.
-    pub(crate) env: &'a Env,
+    /// Variables and clock, signals, and who is told what is waited for.
+    pub(crate) network: NetContext<'a>,
+    /// The owner of hooks.
+    pub(crate) children: &'a Children,
     /// The root file system that we run in.
     pub(crate) host: &'a Sysroot,
     /// What bootstrap recorded.
@@ -77,22 +79,18 @@ pub(crate) struct IssueContext<'a> {
     /// Nothing is changed and no server asked.
     pub(crate) dry_run: bool,
     /// Reports progress, in one line.
-    pub(crate) say: &'a dyn Fn(&str),
+    pub(crate) say: &'a (dyn Fn(&str) + Sync),
     /// Reports what the user should see each time.
-    pub(crate) note: &'a dyn Fn(&str),
+    pub(crate) note: &'a (dyn Fn(&str) + Sync),
     /// Reports a problem.
-    pub(crate) warn: &'a dyn Fn(&str),
-    /// Is told now and then what is waited for.
-    pub(crate) progress: Note,
+    pub(crate) warn: &'a (dyn Fn(&str) + Sync),
 }
 
 /// Ensures that a good pair is in place.
 ///
-/// Blocks; must not be called inside an async runtime.
-///
 /// # Errors
 /// There is no good pair, and none could be obtained; what was there before is still there, unless the error names it.
-pub(crate) fn enroll(request: &IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
+pub(crate) async fn enroll(request: &IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
     request.outputs.validate()?;
     request.outputs.check(world.host)?;
     for (_, path) in request.outputs.paths() {
@@ -104,26 +102,26 @@ pub(crate) fn enroll(request: &IssueRequest, world: &IssueContext<'_>) -> Result
     if let Some(damage) = &settled.damage {
         (world.warn)(damage);
     }
-    resume_or_start(request, world, settled)
+    let inspected = inspect_pair(&settled, world, world.network.env.now())?;
+    // A pair may exist without its record beside it, such as one that was copied, or another user's.
+    if matches!(inspected.0, PairState::Bad(_))
+        && let Some(recorded) = obtain::with_fetched_roots(&settled, world).await
+    {
+        let world = &IssueContext { recorded, ..world.clone() };
+        let settled = resolve_inputs(request, world, began)?;
+        let inspected = inspect_pair(&settled, world, world.network.env.now())?;
+        return resume_or_start(world, settled, inspected).await;
+    }
+    resume_or_start(world, settled, inspected).await
 }
 
-fn resume_or_start(
-    request: &IssueRequest,
+/// Keeps the pair that was inspected, resumes what an earlier run left, or gets a new pair.
+async fn resume_or_start(
     world: &IssueContext<'_>,
     settled: ResolvedInputs<'_>,
+    (standing, roots): (PairState, Roots),
 ) -> Result<IssueOutcome> {
-    let now = world.env.now();
-    let (standing, roots) = inspect_pair(&settled, world, now)?;
-    // A pair may exist without its record beside it, such as one that was copied, or another user's.
-    if matches!(standing, PairState::Bad(_))
-        && let Some(recorded) = obtain::with_fetched_roots(&settled, world)
-    {
-        let &IssueContext { env, host, dry_run, say, note, warn, ref progress, .. } = world;
-        let progress = progress.clone();
-        let world = IssueContext { env, host, recorded, dry_run, say, note, warn, progress };
-        let settled = resolve_inputs(request, &world, settled.began)?;
-        return resume_or_start(request, &world, settled);
-    }
+    let (request, now) = (settled.request, world.network.env.now());
     let (good, reason) = match standing {
         PairState::Nothing => (None, "there was no certificate".to_owned()),
         PairState::Bad(why) => {
@@ -136,9 +134,9 @@ fn resume_or_start(
                     return Ok(keep(&settled, world, *good, &roots, now));
                 }
                 // Another run may be at work there: files are corrected only under the lock.
-                return match under_lock(&settled, world, None, now) {
+                return match under_lock(&settled, world, None, now).await {
                     // A read-only key with a mode narrower than required is as good as any.
-                    Err(error) if good.is_whole && error.changed().is_empty() && runtime::check().is_ok() => {
+                    Err(error) if good.is_whole && error.changed().is_empty() && world.network.shutdown.check().is_ok() => {
                         (world.warn)(&format!(
                             "modes or owners of the pair are not as requested, and cannot be corrected: {error}"
                         ));
@@ -151,11 +149,11 @@ fn resume_or_start(
             verdict => (Some(good), format!("the certificate {}", verdict.reason())),
         },
     };
-    match (replace(&settled, world, &reason, now), good) {
+    match (replace(&settled, world, &reason, now).await, good) {
         // It still works: a service that starts now is better off with it than without. This does not apply when we are
         // told to stop: then nothing should be started.
         (Err(error), Some(good))
-            if !request.force && error.changed().is_empty() && runtime::check().is_ok() =>
+            if !request.force && error.changed().is_empty() && world.network.shutdown.check().is_ok() =>
         {
             let outcome = IssueOutcome::new(IssueAction::KeptForNow, reason);
             let outcome = outcome.with_chain(good.chain, good.vouched, &roots, request.policy, now);
@@ -213,7 +211,7 @@ fn correct_files(
 }
 
 /// Replaces what is there with a new pair.
-fn replace(
+async fn replace(
     settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     reason: &str,
@@ -234,7 +232,7 @@ fn replace(
             ..outcome
         });
     }
-    let outcome = under_lock(settled, world, usable, now)?;
+    let outcome = under_lock(settled, world, usable, now).await?;
     Ok(match outcome.action {
         IssueAction::Kept | IssueAction::PlacedAgain => IssueOutcome {
             reason: format!("another run got it in the meantime: {}", outcome.reason),
@@ -246,12 +244,12 @@ fn replace(
 
 fn issue_facts<'a>(settled: &'a ResolvedInputs<'_>, world: &IssueContext<'a>) -> IssueFacts<'a> {
     let not_after = settled.request.not_after;
-    IssueFacts { env: world.env, ca: &settled.ca, names: &settled.names, not_after }
+    IssueFacts { env: world.network.env, ca: &settled.ca, names: &settled.names, not_after }
 }
 
 /// Everything that changes something, one run at a time. `usable`: the methods, if it is already known that there are
 /// some.
-fn under_lock(
+async fn under_lock(
     settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     usable: Option<obtain::Usable<'_>>,
@@ -260,15 +258,18 @@ fn under_lock(
     let request = settled.request;
     let mut made = place::prepare(world.host, &request.outputs)?;
     let left = request.timeout.saturating_sub(settled.began.elapsed());
-    let opened = Pending::open(world.host, &request.outputs, left);
-    let done = opened.and_then(|pending| with_pending(settled, world, usable, pending, now));
+    let opening = Pending::open(world.host, &request.outputs, left);
+    let done = match world.network.shutdown.or(opening).await.flatten() {
+        Ok(pending) => with_pending(settled, world, usable, pending, now).await,
+        Err(error) => Err(error),
+    };
     if done.is_err() {
         made.undo();
     }
     done
 }
 
-fn with_pending(
+async fn with_pending(
     settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     usable: Option<obtain::Usable<'_>>,
@@ -323,7 +324,7 @@ fn with_pending(
     };
     checkpoints.pass("send", &request.outputs.key);
     let before = pending.record().attempts.len();
-    let obtained = obtain::obtain(settled, world, &about, &usable, &key, &mut pending);
+    let obtained = obtain::obtain(settled, world, &about, &usable, &key, &mut pending).await;
     let obtained = match obtained {
         Ok(obtained) => obtained,
         Err(failure) => return Err(give_up(failure, pending, before)),
@@ -414,7 +415,7 @@ fn finish(
     checkpoints: &mut Checkpoints,
 ) -> Result<IssueOutcome> {
     let request = settled.request;
-    let now = world.env.now();
+    let now = world.network.env.now();
     let content = PairContent::new(issued.key, &issued.chain, &issued.roots);
     // First the origin of the answer: a run that resumes must know where its chain ends.
     let ca = issued.method.asks(&settled.ca).as_ref().map(masked);
@@ -465,4 +466,18 @@ fn finish(
     let outcome = IssueOutcome::new(action, String::new());
     let outcome = IssueOutcome { method: Some(issued.method.name()), placed, ..outcome };
     Ok(outcome.with_chain(issued.chain, issued.vouched, &issued.roots, request.policy, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A daemon may give each certificate to a task of its own.
+    #[test]
+    fn requests_and_contexts_are_send() {
+        fn send<T: Send>() {}
+        send::<IssueRequest>();
+        send::<IssueContext<'_>>();
+        send::<methods::IssueOrder<'_>>();
+    }
 }

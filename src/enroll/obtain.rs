@@ -12,14 +12,13 @@ use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::PrivateKey;
-use crate::net::Net;
+use crate::net::{Net, NetContext};
 use crate::net::dns::ResolverSettings;
 use crate::net::progress::Note;
 use crate::net::retry::{self, Backoff, Retry};
 use crate::net::url::{masked, origin, same_origin};
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::pending::Pending;
-use crate::runtime;
 
 /// A try with less than this part of the time left is not started: cutting it short would hide the error of the
 /// previous try.
@@ -81,7 +80,7 @@ pub(super) struct Obtained<'a> {
 }
 
 /// Gets a certificate for `key` by the first method that gives one.
-pub(super) fn obtain<'a>(
+pub(super) async fn obtain<'a>(
     settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     about: &IssueFacts<'_>,
@@ -96,7 +95,8 @@ pub(super) fn obtain<'a>(
         // A server that hangs leaves the others their share of the time.
         let left = settled.request.timeout.saturating_sub(settled.began.elapsed());
         let others = u32::try_from(usable.methods.len() - at).unwrap_or(u32::MAX);
-        match try_method(settled, world, about, *method, key, pending, Patience::of(left / others)) {
+        let patience = Patience::of(left / others);
+        match try_method(settled, world, about, *method, key, pending, patience).await {
             Ok((chain, vouched, roots)) => {
                 return Ok(Obtained { chain, vouched, roots, method: *method, skipped });
             }
@@ -107,7 +107,7 @@ pub(super) fn obtain<'a>(
                 unsettled |= failure.unsettled;
                 skipped.push((method.name(), failure.error.to_string()));
                 last = Some(failure);
-                if runtime::check().is_err() {
+                if world.network.shutdown.check().is_err() {
                     break;
                 }
             }
@@ -166,7 +166,7 @@ impl Tries {
 }
 
 /// One method, repeated while that can help.
-fn try_method(
+async fn try_method(
     settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     about: &IssueFacts<'_>,
@@ -176,7 +176,7 @@ fn try_method(
     patience: Patience,
 ) -> Result<(Vec<Certificate>, Vouched, Roots), Failure> {
     let request = refused::request_id(settled, method, about);
-    if let Some(failure) = refused::remembered(settled, method, &request, pending, world.env.now()) {
+    if let Some(failure) = refused::remembered(settled, method, &request, pending, world.network.env.now()) {
         return Err(failure);
     }
     let sent_before = pending.record().attempts.len();
@@ -184,7 +184,7 @@ fn try_method(
         _ if is_elsewhere(settled, method) => None,
         Some(roots) => Some(roots.clone()),
         None if settled.ca.pins.is_empty() => None,
-        None => Some(fetch_roots(settled, world, method, patience)?),
+        None => Some(fetch_roots(settled, world, method, patience).await?),
     };
     let roots = match (roots_for(settled, method)?, &connection) {
         // The server of a directory: its own root, if known, is the first at which its chain may end.
@@ -197,7 +197,7 @@ fn try_method(
     let check = |chain: &[Certificate], roots: &Roots| {
         let allow_extra_names = settled.request.allow_extra_names;
         let wanted = Wanted { allow_extra_names, public_key: key.public_key(), names: about.names, roots };
-        check::check(chain, &wanted, world.env.now())
+        check::check(chain, &wanted, world.network.env.now())
     };
     let accept = |chain: &[Certificate]| match &roots {
         Some(roots) => {
@@ -207,8 +207,9 @@ fn try_method(
     };
     let mut warned = |text: String| (world.warn)(&text);
     let names = ResolverSettings::of_root(Path::new("/"), &mut warned);
-    let issued = runtime::block_on(async {
-        let net = Net::new(world.env, &names, patience.left(), None)?;
+    let issued: Result<_, Failure> = async {
+        let network = NetContext { note: Note::default(), ..world.network.clone() };
+        let net = Net::new(network, &names, patience.left(), None)?;
         if let Some(url) = method.asks(&settled.ca)
             && let Some(proxy) = net.proxy_shown(&url)
         {
@@ -217,6 +218,7 @@ fn try_method(
         let mut order = IssueOrder {
             about: *about,
             net: &net,
+            children: world.children,
             roots: connection.as_ref(),
             key,
             pending,
@@ -226,7 +228,7 @@ fn try_method(
             step_ca: None,
         };
         let awaited = method.asks(&settled.ca).as_ref().map_or_else(|| "the CA".to_owned(), origin);
-        let mut tries = patience.tries(&world.progress, awaited);
+        let mut tries = patience.tries(&world.network.note, awaited);
         // What one try left open, no later one resolves.
         let mut unsettled = false;
         loop {
@@ -236,17 +238,23 @@ fn try_method(
             };
             unsettled |= failure.unsettled;
             let Failure { again, refused, .. } = failure;
-            match tries.again(world, failure.error, again) {
-                Ok(pause) => tries.retry.sleep(pause).await,
-                Err(error) => return Err(Failure { error, again, unsettled, refused }),
-            }
+            let next = match tries.again(world, failure.error, again) {
+                Ok(pause) => world.network.shutdown.or(tries.retry.sleep(pause)).await,
+                Err(error) => Err(error),
+            };
+            next.map_err(|error| Failure { error, again, unsettled, refused })?;
         }
-    });
+    }
+    .await;
     // Ended by a signal at any point: what was recorded as about to be sent may have been sent.
-    let unsettled = pending.record().attempts.len() > sent_before;
-    let issued: Result<_, Failure> =
-        issued.map_err(|error| Failure { error, again: false, unsettled, refused: false })?;
-    let now = world.env.now();
+    let issued = match world.network.shutdown.check() {
+        Err(error) if issued.is_err() => {
+            let unsettled = pending.record().attempts.len() > sent_before;
+            Err(Failure { error, again: false, unsettled, refused: false })
+        }
+        _ => issued,
+    };
+    let now = world.network.env.now();
     let issued = issued.map_err(|failure| match failure.refused {
         true => {
             let (kind, why) = (failure.error.kind(), failure.error.what().to_owned());
@@ -280,7 +288,7 @@ fn with_earlier(error: Error, earlier: Option<String>) -> Error {
 }
 
 /// The CA's roots by their pins, requested while that can help and time is left.
-fn fetch_roots(
+async fn fetch_roots(
     settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     method: &dyn Method,
@@ -290,17 +298,17 @@ fn fetch_roots(
         Some(url) => url,
         None => settled.ca.url()?.clone(),
     };
-    let mut tries = patience.tries(&world.progress, origin(&url));
+    let mut tries = patience.tries(&world.network.note, origin(&url));
     loop {
         let timeout = patience.left().max(Duration::from_millis(1));
         let how = fetching(settled, world, timeout, world.warn);
-        let error = match trust::fetch(&url, &settled.ca.pins, how) {
+        let error = match trust::fetch(&url, &settled.ca.pins, how).await {
             Ok(roots) => return Ok(roots),
             Err(error) => error,
         };
         let may_pass = retry::may_pass(&error);
         let pause = tries.again(world, error, may_pass)?;
-        runtime::block_on(tries.retry.sleep(pause))?;
+        world.network.shutdown.or(tries.retry.sleep(pause)).await?;
     }
 }
 
@@ -309,15 +317,15 @@ fn fetching<'a>(
     settled: &'a ResolvedInputs<'_>,
     world: &'a IssueContext<'_>,
     timeout: Duration,
-    warn: &'a dyn Fn(&str),
+    warn: &'a (dyn Fn(&str) + Sync),
 ) -> trust::Fetching<'a> {
     let cache = settled.request.ca.cache.as_deref();
-    trust::Fetching { env: world.env, timeout, wait: None, note: &world.progress, cache, warn }
+    trust::Fetching { network: &world.network, timeout, wait: None, cache, warn }
 }
 
 /// The known facts with the CA's roots, if they are pinned, not known here, and available at once: an existing pair can
 /// be judged by them, before anything is spent to replace it.
-pub(super) fn with_fetched_roots(settled: &ResolvedInputs<'_>, world: &IssueContext<'_>) -> Option<Recorded> {
+pub(super) async fn with_fetched_roots(settled: &ResolvedInputs<'_>, world: &IssueContext<'_>) -> Option<Recorded> {
     if world.dry_run || settled.ca.roots.is_some() || settled.ca.pins.is_empty() {
         return None;
     }
@@ -327,7 +335,7 @@ pub(super) fn with_fetched_roots(settled: &ResolvedInputs<'_>, world: &IssueCont
     let left = settled.request.timeout.saturating_sub(settled.began.elapsed());
     // An error is reported when the roots are really needed.
     let how = fetching(settled, world, left / 4, &|_| {});
-    let roots = trust::fetch(&url, &settled.ca.pins, how).ok()?;
+    let roots = trust::fetch(&url, &settled.ca.pins, how).await.ok()?;
     // Known are only roots that cover every pin.
     let is_there = |pin: &Fingerprint| roots.certificates.iter().any(|root| root.fingerprint() == *pin);
     if !settled.ca.pins.iter().all(is_there) {

@@ -7,11 +7,10 @@ use std::time::Duration;
 use url::Url;
 
 use crate::cert::Certificate;
-use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::keystore::given;
-use crate::net::progress::Note;
+use crate::net::NetContext;
 use crate::net::url::{host as host_of, masked, same_origin};
 use crate::pair::check::{MAX_PINNED, Roots};
 use crate::rootfs::host;
@@ -39,18 +38,16 @@ pub(crate) struct Given {
 /// How roots are fetched.
 #[derive(Clone, Copy)]
 pub(crate) struct Fetching<'a> {
-    /// Variables and clock.
-    pub(crate) env: &'a Env,
+    /// Where requests come from.
+    pub(crate) network: &'a NetContext<'a>,
     /// For all requests together.
     pub(crate) timeout: Duration,
     /// How long an unreachable server is retried.
     pub(crate) wait: Option<Duration>,
-    /// Is told now and then what is waited for.
-    pub(crate) note: &'a Note,
     /// Where pinned roots are kept.
     pub(crate) cache: Option<&'a Path>,
     /// Reports a problem.
-    pub(crate) warn: &'a dyn Fn(&str),
+    pub(crate) warn: &'a (dyn Fn(&str) + Sync),
 }
 
 /// What a one-time token says about it.
@@ -396,12 +393,10 @@ pub(crate) fn from_file(path: &std::path::Path, pins: &[Fingerprint]) -> Result<
 /// Gets the roots with these fingerprints from the cache or from the step-ca at `url`: no server is trusted, the
 /// fingerprints decide.
 ///
-/// Blocks; must not be called inside an async runtime.
-///
 /// # Errors
 /// Unreachable, another root, not a step-ca.
-pub(crate) fn fetch(url: &Url, pins: &[Fingerprint], how: Fetching<'_>) -> Result<Roots> {
-    let Fetching { env, timeout, wait, note, cache, warn } = how;
+pub(crate) async fn fetch(url: &Url, pins: &[Fingerprint], how: Fetching<'_>) -> Result<Roots> {
+    let Fetching { network, timeout, wait, cache, warn } = how;
     let cache = cache.map(Cache::open).transpose()?;
     let request = source::SourceRequest {
         sources: vec![Source::StepCa { url: url.to_string(), all_roots: false, from_ca_url: false }],
@@ -415,7 +410,7 @@ pub(crate) fn fetch(url: &Url, pins: &[Fingerprint], how: Fetching<'_>) -> Resul
         timeout,
         wait,
     };
-    let acquired = source::acquire(&request, &Known::default(), env, note, cache.as_ref())?;
+    let acquired = source::acquire(&request, &Known::default(), network, cache.as_ref()).await?;
     if let Some(warning) = cache.and_then(|cache| keep(&cache, &acquired)) {
         warn(&warning);
     }

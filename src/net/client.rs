@@ -15,6 +15,7 @@ use super::tls::{self, Trust};
 use super::{FetchAnswer, MAX_BODY, Net};
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::shutdown::Shutdown;
 
 /// How much to read of an unsuccessful answer, by default.
 pub(super) const MAX_MESSAGE: u64 = 16 * 1024;
@@ -116,11 +117,12 @@ impl Client {
             let response = self.begin(request).await?;
             self.read(url.clone(), response, limits).await.map_err(|error| Broken { error, sent: true })
         };
-        match timeout(most, attempt).await {
-            Ok(done) => done,
-            Err(_) => {
+        match self.net.shutdown.or(timeout(most, attempt)).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => {
                 Err(Broken { error: failure::timed_out(&url, self.net.timeout.as_secs_f64()), sent: true })
             }
+            Err(error) => Err(Broken { error, sent: true }),
         }
     }
 
@@ -132,6 +134,11 @@ impl Client {
     /// Variables and clock of this run.
     pub(crate) fn env(&self) -> &Env {
         &self.net.env
+    }
+
+    /// What ends every wait.
+    pub(crate) fn shutdown(&self) -> &Shutdown {
+        &self.net.shutdown
     }
 
     /// The addresses of a host that is not part of a URL (a name server), as for URLs.

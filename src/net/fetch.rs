@@ -64,7 +64,7 @@ impl Net {
         let until = self.wait_until.unwrap_or(self.deadline).into_std();
         let retry = Retry::until(last_start.into_std(), Backoff::STARTING);
         let mut retry = retry.saying(&self.note, origin(url), until);
-        retry.run(async || try_once(&client, self, url).await).await
+        self.shutdown.or(retry.run(async || try_once(&client, self, url).await)).await?
     }
 }
 

@@ -18,7 +18,6 @@ use crate::cert::Certificate;
 use crate::cert::facts::KeyKind;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::runtime;
 use crate::text;
 
 /// What a server presented.
@@ -62,7 +61,7 @@ impl Presented {
 ///
 /// # Errors
 /// The name is unknown, no server answers, or what answers is not a TLS server.
-pub(crate) fn shake_hands(
+pub(crate) async fn shake_hands(
     settings: &ResolverSettings,
     host: &str,
     port: u16,
@@ -70,14 +69,11 @@ pub(crate) fn shake_hands(
     patience: Duration,
 ) -> Result<Presented> {
     let place = format!("{}:{port}", text::escape(host));
-    let presented = runtime::block_on(async {
-        let exchange = exchange(settings, host, port, env);
-        match timeout(patience, exchange).await {
-            Ok(done) => done,
-            Err(_) => Err(Error::unreachable(format!("no answer within {} s", patience.as_secs()))
-                .hint("`--timeout 2m` gives it more time")),
-        }
-    })?;
+    let presented = match timeout(patience, exchange(settings, host, port, env)).await {
+        Ok(done) => done,
+        Err(_) => Err(Error::unreachable(format!("no answer within {} s", patience.as_secs()))
+            .hint("`--timeout 2m` gives it more time")),
+    };
     presented.map_err(|error| error.at(place))
 }
 

@@ -31,6 +31,25 @@ use self::progress::Note;
 use self::proxy::Proxies;
 use crate::env::Env;
 use crate::error::Result;
+use crate::shutdown::Shutdown;
+
+/// Where requests come from.
+#[derive(Clone, Debug)]
+pub struct NetContext<'a> {
+    /// Variables and clock.
+    pub(crate) env: &'a Env,
+    /// Ends every wait.
+    pub(crate) shutdown: Shutdown,
+    /// Is told now and then what is waited for.
+    pub(crate) note: Note,
+}
+
+impl<'a> From<&'a Env> for NetContext<'a> {
+    /// No signal ends a wait, and nobody is told of it.
+    fn from(env: &'a Env) -> Self {
+        NetContext { env, shutdown: Shutdown::default(), note: Note::default() }
+    }
+}
 
 /// What all requests of one run share: names, proxies, clock and the time left.
 #[derive(Clone, Debug)]
@@ -46,18 +65,21 @@ pub struct Net {
     deadline: Instant,
     /// Who is told that [`Net::get`] waits.
     note: Note,
+    /// Ends every wait for an answer.
+    shutdown: Shutdown,
 }
 
 impl Net {
     /// Starts the clock: from now on `timeout` is left (and `wait` more, if an unreachable server is to be retried).
     ///
     /// Must be called inside a tokio runtime.
-    pub fn new(
-        env: &Env,
+    pub fn new<'a>(
+        context: impl Into<NetContext<'a>>,
         settings: &dns::ResolverSettings,
         timeout: Duration,
         wait: Option<Duration>,
     ) -> Result<Self> {
+        let NetContext { env, shutdown, note } = context.into();
         let start = Instant::now();
         Ok(Net {
             dns: Arc::new(Dns::new(settings)?),
@@ -66,13 +88,9 @@ impl Net {
             timeout,
             wait_until: wait.map(|wait| start + wait),
             deadline: start + timeout + wait.unwrap_or_default(),
-            note: Note::default(),
+            note,
+            shutdown,
         })
-    }
-
-    /// The same, telling `note` now and then what it waits for.
-    pub(crate) fn telling(self, note: &Note) -> Self {
-        Net { note: note.clone(), ..self }
     }
 
     /// The proxy that requests to `url` go through, credentials masked (threat T17).

@@ -2,7 +2,7 @@
 //! one and are shortened by up to a half at random, so that a thousand containers that start together do not return
 //! together. The server's own time (`Retry-After`) takes precedence.
 //!
-//! The pauses are awaited on the runtime, so that a signal ends them as it ends any other wait ([`crate::runtime`]).
+//! The pauses are awaited on the runtime, so that a signal ends them as it ends any other wait ([`crate::shutdown`]).
 
 use std::pin::pin;
 use std::time::{Duration, Instant};

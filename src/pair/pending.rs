@@ -77,26 +77,11 @@ impl Pending {
     ///
     /// # Errors
     /// It cannot be made, or is not ours; another run holds it; what is in it is damaged, or of a newer trustup.
-    pub(crate) fn open(host: &Sysroot, outputs: &Outputs, patience: Duration) -> Result<Pending> {
-        Pending::load(Pending::lock(host, outputs, patience)?, outputs)
-    }
-
-    fn lock(host: &Sysroot, outputs: &Outputs, patience: Duration) -> Result<OwnDirectory> {
+    pub(crate) async fn open(host: &Sysroot, outputs: &Outputs, patience: Duration) -> Result<Pending> {
         let path = directory_path(outputs);
         let accept = |meta: &Meta| refuse_foreign(meta, &path);
-        let wanted =
-            DirectoryRequest { path: &path, patience, make_above: false, stamp: None, accept: &accept };
-        OwnDirectory::open(host, &wanted).map_err(|why| match why {
-            Unavailable::Busy(lock) => Error::failed("another run of trustup is working on this pair")
-                .at(lock)
-                .hint("wait for it to end; `--timeout` sets how long trustup waits"),
-            Unavailable::Failed(error) if error.kind() == error::ErrorKind::Unsupported => error
-                .hint("give `--key` a path on a file system with locks, such as a local volume or a tmpfs"),
-            Unavailable::Failed(error) if error.cause::<Errno>().is_some() => {
-                error.hint("`--key` needs a directory that trustup can write, such as a volume or a tmpfs")
-            }
-            Unavailable::Failed(error) => error,
-        })
+        let opened = OwnDirectory::open(host, &request(&path, &accept), patience).await;
+        Pending::load(opened.map_err(unavailable)?, outputs)
     }
 
     /// Reads the directory. If that fails, nothing that was accepted is changed.
@@ -277,6 +262,32 @@ impl Pending {
     }
 }
 
+/// The directory for a pair, if `accept` accepts it.
+fn request<'a>(path: &'a str, accept: &'a (dyn Fn(&Meta) -> Result<()> + Sync)) -> DirectoryRequest<'a> {
+    DirectoryRequest { path, make_above: false, stamp: None, accept }
+}
+
+fn lock_at_once(host: &Sysroot, outputs: &Outputs) -> Result<OwnDirectory, Unavailable> {
+    let path = directory_path(outputs);
+    let accept = |meta: &Meta| refuse_foreign(meta, &path);
+    OwnDirectory::open_at_once(host, &request(&path, &accept))
+}
+
+/// The error of a directory that is not available.
+fn unavailable(why: Unavailable) -> Error {
+    match why {
+        Unavailable::Busy(lock) => Error::failed("another run of trustup is working on this pair")
+            .at(lock)
+            .hint("wait for it to end; `--timeout` sets how long trustup waits"),
+        Unavailable::Failed(error) if error.kind() == error::ErrorKind::Unsupported => error
+            .hint("give `--key` a path on a file system with locks, such as a local volume or a tmpfs"),
+        Unavailable::Failed(error) if error.cause::<Errno>().is_some() => {
+            error.hint("`--key` needs a directory that trustup can write, such as a volume or a tmpfs")
+        }
+        Unavailable::Failed(error) => error,
+    }
+}
+
 /// Removes what an interrupted run left, if anything, and if no run is at work there; the pair is good without it.
 ///
 /// # Errors
@@ -284,7 +295,7 @@ impl Pending {
 pub(crate) fn tidy(host: &Sysroot, outputs: &Outputs) -> Result<()> {
     let is_left = |name| matches!(host.lstat(&child(&directory_path(outputs), name)), Ok(Some(_)));
     if [LOCK, KEY, ANSWER, RECORD, ORDER].into_iter().any(is_left)
-        && let Ok(own) = Pending::lock(host, outputs, Duration::ZERO)
+        && let Ok(own) = lock_at_once(host, outputs)
     {
         // If it cannot be removed it does no harm.
         let _ = Pending::load(own, outputs)?.discard();

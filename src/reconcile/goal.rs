@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Extra;
 use crate::fingerprint::Fingerprint;
+use crate::process::{Children, ToolContext};
 use crate::rootfs::Sysroot;
 use crate::state::{StoredAnchor, StoredSource};
 use crate::trust::facts::UpdaterChoice;
@@ -69,8 +70,17 @@ pub(crate) struct ReconcileOptions<'a> {
     pub(crate) patience: Duration,
     /// How long the distribution's program may take.
     pub(crate) tool_timeout: Duration,
+    /// Whose child it is.
+    pub(crate) children: &'a Children,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
     pub(crate) stamp: Option<i64>,
     /// The time, seconds since 1970.
     pub(crate) now: i64,
+}
+
+impl ReconcileOptions<'_> {
+    /// The surroundings of the distribution's program.
+    pub(super) fn tool_context(&self) -> ToolContext {
+        ToolContext { children: self.children.clone(), timeout: self.tool_timeout, stamp: self.stamp }
+    }
 }

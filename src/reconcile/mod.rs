@@ -87,7 +87,7 @@ struct PlannedRun<'a> {
 ///
 /// # Errors
 /// Anything that cannot be read, planned, applied or proven; what was changed is undone, or named.
-pub(crate) fn reconcile<'a>(
+pub(crate) async fn reconcile<'a>(
     target: impl Into<Target<'a>>,
     options: ReconcileOptions<'a>,
     goal: impl Fn(&State, &View, &Facts) -> Result<Goal>,
@@ -105,7 +105,7 @@ pub(crate) fn reconcile<'a>(
     if options.dry_run || first.cannot_write_anything(options)? || first.is_done(&state, &goal)? {
         return Ok(first.outcome(&state, foreseen));
     }
-    let begun = Session::begin(sysroot, options.stamp, options.patience, options.tool_timeout);
+    let begun = Session::begin(sysroot, options.patience, options.tool_context()).await;
     let (mut session, recovered) = match begun {
         Ok(begun) => begun,
         Err(error) => {
@@ -140,7 +140,7 @@ pub(crate) fn reconcile<'a>(
         }
         let native = draft.native_with_openssl().filter(|_| options.updater == UpdaterChoice::Auto);
         let pem = draft.wanted.anchors.first().map(|anchor| anchor.certificate.to_pem()).unwrap_or_default();
-        let error = match draft.carry_out(&mut session, (current, &baseline, &journal), &goal, options) {
+        let error = match draft.carry_out(&mut session, (current, &baseline, &journal), &goal, options).await {
             Err(error) if error.changed().is_empty() => error,
             done => return done,
         };
@@ -152,11 +152,14 @@ pub(crate) fn reconcile<'a>(
             }
             (Some((path, why)), _) => refused.note(&path, &why.to_string()),
             // The built-in updater does what the tool could not.
-            (None, Some((program, uses_openssl))) if session.tool_is_at_fault(uses_openssl, &pem) => {
+            (None, Some((program, uses_openssl))) => {
+                if !session.tool_is_at_fault(uses_openssl, &pem).await {
+                    return Err(error);
+                }
                 options.updater = UpdaterChoice::Builtin;
                 fallback = Some(format!("`{program}` failed here, and its changes were undone ({error})"));
             }
-            (None, _) => return Err(error),
+            (None, None) => return Err(error),
         }
         sysroot.look_again();
         draft = PlannedRun::new(target, current, options, &goal, &refused)?;
@@ -423,20 +426,20 @@ impl<'a> PlannedRun<'a> {
         }
     }
 
-    fn carry_out(
+    async fn carry_out(
         mut self,
-        session: &mut Session,
+        session: &mut Session<'_>,
         (state, baseline, journal): (&State, &Baseline, &[BroughtBack]),
         goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
-        options: ReconcileOptions,
+        options: ReconcileOptions<'_>,
     ) -> Result<Outcome> {
         let next = self.next_state(state, goal)?;
         let special = recorded::special_bits(&self.view, &self.plan)?;
         self.view.freeze(&plan::touched(self.view.ours(), &self.plan))?;
         self.check_before_the_first_change(state, &next)?;
-        session.apply(&self.plan, self.facts.row.id)?;
+        session.apply(&self.plan, self.facts.row.id).await?;
         self.warnings.extend(session.complaints());
-        self.restore_what_the_tool_left(session)?;
+        self.restore_what_the_tool_left(session).await?;
         let after = self.view.afresh().map_err(|error| session.undo(error))?;
         let (notes, offers) = self.verify(&after).map_err(|error| session.undo(error))?;
         self.warnings.extend(notes);
@@ -459,7 +462,7 @@ impl<'a> PlannedRun<'a> {
 
     /// The native tool removes what it installed, but not always to the byte: with no anchor left, what still differs
     /// from the first tree is restored.
-    fn restore_what_the_tool_left(&mut self, session: &mut Session) -> Result<()> {
+    async fn restore_what_the_tool_left(&mut self, session: &mut Session<'_>) -> Result<()> {
         let ran = self.plan.steps.iter().any(|step| matches!(step, Step::Run(_)));
         if !ran || !self.wanted.anchors.is_empty() {
             return Ok(());
@@ -486,7 +489,7 @@ impl<'a> PlannedRun<'a> {
         if rest.is_empty() {
             return Ok(());
         }
-        session.apply(&rest, self.facts.row.id)?;
+        session.apply(&rest, self.facts.row.id).await?;
         self.plan.steps.extend(rest.steps);
         Ok(())
     }

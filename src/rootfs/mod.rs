@@ -32,11 +32,10 @@ mod writable;
 pub(crate) use path::split;
 pub(crate) use writable::Obstacle;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -71,7 +70,7 @@ pub struct Sysroot {
     state_directory: String,
     distribution: Option<String>,
     /// Open directories that were inspected: a tree of hundreds of certificates has a handful of them.
-    opened: RefCell<BTreeMap<String, Rc<OwnedFd>>>,
+    opened: Mutex<BTreeMap<String, Arc<OwnedFd>>>,
 }
 
 impl Sysroot {
@@ -109,7 +108,7 @@ impl Sysroot {
             == meta_of(&host, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity);
         let kernel_resolves = env::test_hook(env::TestHook::NoOpenat2).is_none()
             && rustix::fs::openat2(&root, ".", flags, Mode::empty(), resolve_flags()).is_ok();
-        let opened = RefCell::default();
+        let opened = Mutex::default();
         let state_directory = STATE_DIRECTORY.to_owned();
         let path = path.to_owned();
         Ok(Sysroot {
@@ -279,7 +278,7 @@ impl Sysroot {
 
     /// Forgets the inspected directories, so that the next read sees the current ones.
     pub(crate) fn look_again(&self) {
-        self.opened.borrow_mut().clear();
+        self.opened().clear();
     }
 
     /// The content of the regular file at `path` itself: a link at its end is an error.
@@ -335,18 +334,23 @@ impl Sysroot {
         }
     }
 
+    /// Never held while something is awaited.
+    fn opened(&self) -> MutexGuard<'_, BTreeMap<String, Arc<OwnedFd>>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The directory that holds `path`, every link in it resolved, and the last component.
-    fn open_parent(&self, path: &str) -> Result<Option<(Rc<OwnedFd>, String)>> {
+    fn open_parent(&self, path: &str) -> Result<Option<(Arc<OwnedFd>, String)>> {
         let (parent, name) = split(path);
         let name = if name.is_empty() { "." } else { name };
-        if let Some(directory) = self.opened.borrow().get(parent) {
-            return Ok(Some((Rc::clone(directory), name.to_owned())));
+        if let Some(directory) = self.opened().get(parent) {
+            return Ok(Some((Arc::clone(directory), name.to_owned())));
         }
         let Some(directory) = self.open_path(parent, OFlags::PATH | OFlags::DIRECTORY)? else {
             return Ok(None);
         };
-        let directory = Rc::new(directory);
-        self.opened.borrow_mut().insert(parent.to_owned(), Rc::clone(&directory));
+        let directory = Arc::new(directory);
+        self.opened().insert(parent.to_owned(), Arc::clone(&directory));
         Ok(Some((directory, name.to_owned())))
     }
 

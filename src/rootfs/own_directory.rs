@@ -27,14 +27,12 @@ const FORMER_STAGED: &str = "new";
 pub(crate) struct DirectoryRequest<'a> {
     /// The directory, as seen inside the root file system; its last component is never a link.
     pub(crate) path: &'a str,
-    /// How long to wait for a run that holds the lock.
-    pub(crate) patience: Duration,
     /// Make the directories above it, too.
     pub(crate) make_above: bool,
     /// The time that files in it get, seconds since 1970; `None` is now.
     pub(crate) stamp: Option<i64>,
     /// Refuses an existing directory that must not be used.
-    pub(crate) accept: &'a dyn Fn(&Meta) -> Result<()>,
+    pub(crate) accept: &'a (dyn Fn(&Meta) -> Result<()> + Sync),
 }
 
 /// Why there is no lock.
@@ -67,24 +65,48 @@ impl OwnDirectory {
     /// # Errors
     /// Another run holds the lock; locking does not work there ([`error::ErrorKind::Unsupported`], at once); it cannot
     /// be made, or `accept` refuses it. Nothing is left behind.
-    pub(crate) fn open(sysroot: &Sysroot, wanted: &DirectoryRequest) -> Result<Self, Unavailable> {
+    pub(crate) async fn open(
+        sysroot: &Sysroot,
+        wanted: &DirectoryRequest<'_>,
+        patience: Duration,
+    ) -> Result<Self, Unavailable> {
         let began = Instant::now();
         let mut made = Vec::new();
         loop {
-            sysroot.look_again();
-            match OwnDirectory::try_open(sysroot, wanted, &mut made) {
-                Ok(Some(own)) => return Ok(own),
-                Ok(None) if began.elapsed() < wanted.patience => std::thread::sleep(PAUSE),
-                Ok(None) => {
-                    remove_made(&mut made);
-                    return Err(Unavailable::Busy(sysroot.display(&child(wanted.path, LOCK))));
-                }
-                Err(error) => {
-                    remove_made(&mut made);
-                    return Err(Unavailable::Failed(error));
-                }
+            if let Some(own) = OwnDirectory::attempt(sysroot, wanted, &mut made)? {
+                return Ok(own);
             }
+            if began.elapsed() >= patience {
+                return Err(busy(sysroot, wanted, made));
+            }
+            tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// The same without waiting for another run.
+    ///
+    /// # Errors
+    /// As [`OwnDirectory::open`].
+    pub(crate) fn open_at_once(
+        sysroot: &Sysroot,
+        wanted: &DirectoryRequest<'_>,
+    ) -> Result<Self, Unavailable> {
+        let mut made = Vec::new();
+        let opened = OwnDirectory::attempt(sysroot, wanted, &mut made)?;
+        opened.ok_or_else(|| busy(sysroot, wanted, made))
+    }
+
+    /// [`OwnDirectory::try_open`]; after an error, what was made is removed.
+    fn attempt(
+        sysroot: &Sysroot,
+        wanted: &DirectoryRequest<'_>,
+        made: &mut Vec<(String, Directory)>,
+    ) -> Result<Option<Self>, Unavailable> {
+        sysroot.look_again();
+        OwnDirectory::try_open(sysroot, wanted, made).map_err(|error| {
+            remove_made(made);
+            Unavailable::Failed(error)
+        })
     }
 
     /// `None` if another run holds the lock, or has just removed the directory.
@@ -243,11 +265,11 @@ impl OwnDirectory {
     ///
     /// # Errors
     /// It cannot be made or removed.
-    pub(crate) fn with_scratch<T>(
+    pub(crate) async fn with_scratch<T>(
         &self,
         name: &str,
         file: (&str, &[u8]),
-        work: impl FnOnce(&str, &Directory) -> T,
+        work: impl AsyncFnOnce(&str, &Directory) -> T,
     ) -> Result<T> {
         let attributes = |mode| Attributes { mode, owner: None, modified: None };
         if self.directory.lstat(name)?.is_none() {
@@ -257,7 +279,7 @@ impl OwnDirectory {
         let clear = || scratch.list()?.iter().try_for_each(|name| scratch.remove(name));
         clear()?;
         scratch.stage_file(file.0, file.1, attributes(FILE_MODE), None)?;
-        let result = work(&child(&self.path, name), &scratch);
+        let result = work(&child(&self.path, name), &scratch).await;
         clear()?;
         self.directory.remove_empty_directory(name)?;
         Ok(result)
@@ -282,6 +304,16 @@ impl Drop for OwnDirectory {
         // What cannot be removed now is an empty directory, or a lock that no process holds.
         let _ = self.close();
     }
+}
+
+/// Another run holds the lock: what was made for this one is removed.
+fn busy(
+    sysroot: &Sysroot,
+    wanted: &DirectoryRequest<'_>,
+    mut made: Vec<(String, Directory)>,
+) -> Unavailable {
+    remove_made(&mut made);
+    Unavailable::Busy(sysroot.display(&child(wanted.path, LOCK)))
 }
 
 /// Whether the own directory at `path` holds anything other than the files `kept`, and no run is at work there: what a

@@ -94,7 +94,7 @@ fn whom_to_believe(run: &mut Acquisition<'_>, sha256: Option<Fingerprint>) -> Re
     }
     let pinned: Vec<_> = run.collected.pinned().map(|anchor| anchor.certificate.clone()).collect();
     let (roots, vouched_by) = if pinned.is_empty() {
-        let store = system::trusted_roots(run.root, run.env)?;
+        let store = system::trusted_roots(run.root, run.context.env)?;
         if let Some(warning) = store.warning {
             run.collected.warn(warning);
         }

@@ -16,10 +16,8 @@ use crate::cert::Certificate;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::net::Net;
+use crate::net::{Net, NetContext};
 use crate::net::dns::ResolverSettings;
-use crate::net::progress::Note;
-use crate::runtime;
 
 pub(crate) use self::request::step_ca_base;
 pub use self::request::{Source, SourceRequest};
@@ -113,39 +111,43 @@ pub struct SourceReport {
 
 /// Reads and fetches all sources of `request`.
 ///
-/// Blocks; must not be called inside an async runtime. `note` is told now and then what it waits for. What is pinned is
-/// taken from the cache before any server is asked; the caller keeps what came ([`Acquired::pinned`]).
+/// What is pinned is taken from the cache before any server is asked; the caller keeps what came
+/// ([`Acquired::pinned`]).
 ///
 /// # Errors
-/// Usage errors first (threat T1); then the first source that fails. Nothing is accepted in part.
-pub(crate) fn acquire(
+/// Usage errors first (threat T1); then the first source that fails; a signal. Nothing is accepted in part.
+pub(crate) async fn acquire(
     request: &SourceRequest,
     known: &Known,
-    env: &Env,
-    note: &Note,
+    context: &NetContext<'_>,
     cache: Option<&Cache>,
 ) -> Result<Acquired> {
-    acquire_with(Path::new("/"), request, known, env, (note, cache))
+    acquire_with(Path::new("/"), request, known, context, cache).await
 }
 
 /// [`acquire`], with the files that belong to this system (resolver configuration, trusted roots) below `root`.
-pub fn acquire_in(root: &Path, request: &SourceRequest, known: &Known, env: &Env) -> Result<Acquired> {
-    acquire_with(root, request, known, env, (&Note::default(), None))
-}
-
-fn acquire_with(
+pub async fn acquire_in(
     root: &Path,
     request: &SourceRequest,
     known: &Known,
     env: &Env,
-    (note, cache): (&Note, Option<&Cache>),
+) -> Result<Acquired> {
+    acquire_with(root, request, known, &env.into(), None).await
+}
+
+async fn acquire_with(
+    root: &Path,
+    request: &SourceRequest,
+    known: &Known,
+    context: &NetContext<'_>,
+    cache: Option<&Cache>,
 ) -> Result<Acquired> {
     request.validate()?;
     let cache = cache.filter(|_| !request.require_fresh);
-    let collected = Collected::new(request, env);
+    let collected = Collected::new(request, context.env);
     let mut run =
-        Acquisition { root, request, known, env, note, cache, spoiled: Vec::new(), collected, net: None };
-    match run.acquire() {
+        Acquisition { root, request, known, context, cache, spoiled: Vec::new(), collected, net: None };
+    match run.acquire().await {
         Ok(()) => Ok(run.collected.finish()),
         // Without it, no server would have been asked.
         Err(error) => Err(run.spoiled.into_iter().fold(error, Error::hint)),
@@ -157,8 +159,7 @@ struct Acquisition<'a> {
     root: &'a Path,
     request: &'a SourceRequest,
     known: &'a Known,
-    env: &'a Env,
-    note: &'a Note,
+    context: &'a NetContext<'a>,
     /// Not with `--require-fresh`.
     cache: Option<&'a Cache>,
     /// Entries of the cache that are not used, and why.
@@ -168,7 +169,7 @@ struct Acquisition<'a> {
 }
 
 impl<'a> Acquisition<'a> {
-    fn acquire(&mut self) -> Result<()> {
+    async fn acquire(&mut self) -> Result<()> {
         let request = self.request;
         // Files first: a pin that a file satisfies needs no request. Bundles last: pinned roots vouch for them.
         for (index, source) in request.sources.iter().enumerate() {
@@ -178,24 +179,20 @@ impl<'a> Acquisition<'a> {
         }
         let remote = |source: &Source| !matches!(source, Source::File { .. });
         if request.sources.iter().any(remote) {
-            runtime::block_on(async {
-                for (index, source) in request.sources.iter().enumerate() {
-                    match source {
-                        Source::StepCa { all_roots, .. } => pinned::step_ca(self, index, *all_roots).await?,
-                        Source::RootUrl { .. } => pinned::root_url(self, index).await?,
-                        Source::Bundle { .. } | Source::File { .. } => {}
-                    }
+            for (index, source) in request.sources.iter().enumerate() {
+                match source {
+                    Source::StepCa { all_roots, .. } => pinned::step_ca(self, index, *all_roots).await?,
+                    Source::RootUrl { .. } => pinned::root_url(self, index).await?,
+                    Source::Bundle { .. } | Source::File { .. } => {}
                 }
-                // Before any bundle is requested: its host must not be contacted for a pin that was not met.
-                self.collected.check_pins()?;
-                for (index, source) in request.sources.iter().enumerate() {
-                    if let Source::Bundle { sha256, .. } = source {
-                        bundle::fetch(self, index, *sha256).await?;
-                    }
+            }
+            // Before any bundle is requested: its host must not be contacted for a pin that was not met.
+            self.collected.check_pins()?;
+            for (index, source) in request.sources.iter().enumerate() {
+                if let Source::Bundle { sha256, .. } = source {
+                    bundle::fetch(self, index, *sha256).await?;
                 }
-                Ok(())
-            })
-            .flatten()?;
+            }
         }
         self.collected.check_pins()
     }
@@ -215,8 +212,8 @@ impl<'a> Acquisition<'a> {
             return Ok(net.clone());
         }
         let settings = ResolverSettings::of_root(self.root, &mut |warning| self.collected.warn(warning));
-        let net = Net::new(self.env, &settings, self.request.timeout, self.request.wait)?;
-        Ok(self.net.insert(net.telling(self.note)).clone())
+        let net = Net::new(self.context.clone(), &settings, self.request.timeout, self.request.wait)?;
+        Ok(self.net.insert(net).clone())
     }
 
     /// The root with this fingerprint in the cache.

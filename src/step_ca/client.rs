@@ -149,13 +149,12 @@ impl StepCaClient {
         let mut cursor = String::new();
         let mut bytes = 0;
         for _ in 0..MAX_PAGES {
-            let mut query = url::form_urlencoded::Serializer::new(String::new());
-            query.append_pair("limit", &PAGE.to_string());
+            let mut url = self.at("/provisioners")?;
+            url.query_pairs_mut().append_pair("limit", &PAGE.to_string());
             if !cursor.is_empty() {
-                query.append_pair("cursor", &cursor);
+                url.query_pairs_mut().append_pair("cursor", &cursor);
             }
-            let answer =
-                self.send(HttpRequest::get(self.at(&format!("/provisioners?{}", query.finish()))?)).await?;
+            let answer = self.send(HttpRequest::get(url)).await?;
             bytes += answer.body.len();
             if bytes > ALL_PAGES {
                 break;

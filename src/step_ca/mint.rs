@@ -208,7 +208,7 @@ pub fn read_key(
     password: impl FnOnce() -> Result<Zeroizing<Vec<u8>>>,
 ) -> Result<ProvisionerKey> {
     let decrypted;
-    let bytes = bytes.strip_prefix(encoding::UTF_8_MARK).unwrap_or(bytes).trim_ascii();
+    let bytes = without_mark(bytes);
     let json = match compact(bytes) {
         Some(compact) => {
             decrypted = jwe::decrypt(&compact, &password()?)?;
@@ -219,6 +219,15 @@ pub fn read_key(
     let key = if json.starts_with(b"{") { PrivateKey::from_jwk(json)? } else { PrivateKey::from_pem(json)? };
     let kid = jwk::key_id(json).unwrap_or_else(|| jwk::thumbprint(key.public()));
     Ok(ProvisionerKey { key, kid })
+}
+
+/// Whether this is an encrypted key: [`read_key`] needs its password.
+pub(crate) fn is_encrypted(bytes: &[u8]) -> bool {
+    compact(without_mark(bytes)).is_some()
+}
+
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(encoding::UTF_8_MARK).unwrap_or(bytes).trim_ascii()
 }
 
 /// A JWE in the compact form, if it is one in either form (RFC 7516 section 7).

@@ -21,14 +21,12 @@ use crate::enroll::trust::{self, Ca, Given, Recorded};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::net::progress::Note;
 use crate::net::retry::{Backoff, Retry};
 use crate::net::url::origin;
-use crate::net::{Net, dns};
+use crate::net::{Net, NetContext, dns};
 use crate::pair::check::Roots;
 use crate::rootfs::host;
 use crate::rootfs::output::OutputTarget;
-use crate::runtime;
 use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::settings::rows::CACHE;
@@ -133,23 +131,20 @@ impl TokenInput {
 
     /// Makes the token; with a provisioner's password, its key is requested from the CA.
     ///
-    /// Blocks; must not be called inside an async runtime.
-    ///
     /// # Errors
     /// The CA cannot be asked, or has no such provisioner; the password is wrong.
-    pub(crate) fn make(
+    pub(crate) async fn make(
         &self,
         settings: &Settings,
-        env: &Env,
-        note: &Note,
-        warn: &dyn Fn(&str),
+        network: &NetContext<'_>,
+        warn: &(dyn Fn(&str) + Sync),
     ) -> Result<MintedToken> {
         let fetched;
         let mut names = Vec::new();
         let (ca, provisioner, with) = match &self.means {
             Means::AtTheCa(password) => {
                 let named = self.provisioner.as_deref();
-                let (roots, name, key, own) = fetch(settings, env, &self.ca, named, password, note, warn)?;
+                let (roots, name, key, own) = fetch(settings, network, &self.ca, named, password, warn).await?;
                 names = own;
                 fetched = (Ca { roots: Some(roots), ..self.ca.clone() }, With::Key(key));
                 (&fetched.0, name, &fetched.1)
@@ -162,7 +157,7 @@ impl TokenInput {
                 "the token does not name the CA's root, since there are several: the container needs `--fingerprint`",
             );
         }
-        let now = env.now();
+        let now = network.env.now();
         let hosts = spelling::hosts(&names, self.ca.written.as_deref(), &self.url);
         let request = mint::TokenRequest {
             provisioner: &provisioner,
@@ -187,14 +182,13 @@ impl TokenInput {
 
 /// The CA's roots, and from the CA the provisioner's name and key (of the named one, else of the only one), and the CA's
 /// own names for its host.
-fn fetch(
+async fn fetch(
     settings: &Settings,
-    env: &Env,
+    network: &NetContext<'_>,
     ca: &Ca,
     named: Option<&str>,
     password: &Secret,
-    note: &Note,
-    warn: &dyn Fn(&str),
+    warn: &(dyn Fn(&str) + Sync),
 ) -> Result<(Roots, String, ProvisionerKey, Vec<String>)> {
     let url = ca.url()?;
     let roots = match &ca.roots {
@@ -202,30 +196,27 @@ fn fetch(
         None => {
             let (timeout, wait) = (settings.timeout(), settings.wait());
             let cache = settings.get(&CACHE).map(|path| path.as_path());
-            trust::fetch(url, &ca.pins, trust::Fetching { env, timeout, wait, note, cache, warn })?
+            trust::fetch(url, &ca.pins, trust::Fetching { network, timeout, wait, cache, warn }).await?
         }
     };
     let names = dns::ResolverSettings::of_root(Path::new("/"), &mut |line| warn(&line));
-    let (name, key, names) = runtime::block_on(async {
-        let net = Net::new(env, &names, settings.timeout(), settings.wait())?.telling(note);
-        let client = StepCaClient::new(&net, env, url, &methods::trust(&roots))?;
-        let last_start = Instant::now() + settings.wait().unwrap_or_default();
-        let mut retry = Retry::until(last_start, Backoff::STARTING).saying(note, origin(url), last_start);
-        let provisioners =
-            retry.run(async || client.provisioners().await.map_err(|failed| failed.error)).await?;
-        // The token's times are ours.
-        if let Some(warning) = client.skew().and_then(diagnosis::clock_warning) {
-            warn(&format!("the CA may refuse the token: {warning}"));
-        }
-        let name = match named {
-            Some(name) => name.to_owned(),
-            None => methods::only(&provisioners, "JWK")?,
-        };
-        let key = mint::decrypt_key(&provisioners, &name, password.password()?)?;
-        Ok((name, key, client.names().to_vec()))
-    })
-    .flatten()?;
-    Ok((roots, name, key, names))
+    let net = Net::new(network.clone(), &names, settings.timeout(), settings.wait())?;
+    let client = StepCaClient::new(&net, network.env, url, &methods::trust(&roots))?;
+    let last_start = Instant::now() + settings.wait().unwrap_or_default();
+    let retry = Retry::until(last_start, Backoff::STARTING);
+    let mut retry = retry.saying(&network.note, origin(url), last_start);
+    let asking = retry.run(async || client.provisioners().await.map_err(|failed| failed.error));
+    let provisioners = network.shutdown.or(asking).await??;
+    // The token's times are ours.
+    if let Some(warning) = client.skew().and_then(diagnosis::clock_warning) {
+        warn(&format!("the CA may refuse the token: {warning}"));
+    }
+    let name = match named {
+        Some(name) => name.to_owned(),
+        None => methods::only(&provisioners, "JWK")?,
+    };
+    let key = mint::decrypt_key(&provisioners, &name, password.password()?)?;
+    Ok((roots, name, key, client.names().to_vec()))
 }
 
 /// The root that the token names: the pinned one, else the only known one.

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::native;
+use crate::process;
 use crate::rootfs::budget;
 use crate::rootfs::tree::Node;
 use crate::rootfs::{FileKind, Obstacle};
@@ -202,18 +202,18 @@ impl Facts {
         if !sysroot.is_host() {
             return Ok(Err(WhyNot::Unusable("programs of a foreign sysroot are never run".to_owned())));
         }
-        let Some(program) = native::find(sysroot, tool.program)? else {
+        let Some(program) = process::find(sysroot, tool.program)? else {
             return Ok(Err(WhyNot::Unusable(format!("there is no `{}`", tool.program))));
         };
         for needed in tool.needs {
-            if native::find(sysroot, needed)?.is_none() {
+            if process::find(sysroot, needed)?.is_none() {
                 return Ok(Err(WhyNot::Unusable(format!("`{program}` needs `{needed}`, which is missing"))));
             }
         }
         if !crate::privilege::is_root() {
             return Ok(Err(WhyNot::Unusable(format!("`{program}` needs root"))));
         }
-        if let Some(why) = native::unsafe_to_run(sysroot, &program)? {
+        if let Some(why) = process::unsafe_to_run(sysroot, &program)? {
             return Ok(Err(WhyNot::Unusable(why)));
         }
         if let Some((path, _)) = self.offers.iter().find(|(_, offer)| offer.mount_point) {

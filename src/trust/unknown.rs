@@ -3,7 +3,7 @@
 //! one (real images contain directories and programs of other families).
 
 use crate::error::Result;
-use crate::native;
+use crate::process;
 use crate::text;
 use crate::trust::distro::{DISTROS, Distro, Proof};
 use crate::trust::facts::Facts;
@@ -21,7 +21,7 @@ pub(crate) fn overlooked_tool(view: &View, facts: &Facts) -> Result<Option<Strin
     let mut fitting: Vec<&Distro> = Vec::new();
     for row in DISTROS.iter().filter(|row| row.proof == Proof::RealTool) {
         let Some(tool) = row.updater.native() else { continue };
-        let Some(program) = native::find(view.sysroot(), tool.program)? else { continue };
+        let Some(program) = process::find(view.sysroot(), tool.program)? else { continue };
         // What cannot be read does not match.
         if row.updater.fits(view).unwrap_or(false) {
             fitting.push(row);

@@ -1,20 +1,21 @@
 //! The ACME client as the command drives it: a store for the account, a key and a request of the test's own, the lines of
 //! the report.
 
-use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData as _};
 use rustls::pki_types::CertificateDer;
-use trustup::acme::{Accept, AccountStore, AcmeSettings, KeptOrder, Report, obtain};
+use trustup::acme::{Accept, AccountStore, AcmeContext, AcmeSettings, KeptOrder, Report, obtain};
 use trustup::cert::{Certificate, SubjectAltName};
 use trustup::env::Env;
 use trustup::error::{Error, Result};
 use trustup::key::{KeyType, PrivateKey};
 use trustup::net::dns;
 use trustup::net::{Net, Trust};
+use trustup::process::Children;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -90,11 +91,11 @@ pub struct AcmeClient {
     /// `/etc/hosts`.
     pub hosts: String,
     /// Called with every line of the report.
-    pub on_line: Box<dyn Fn(&str)>,
+    pub on_line: Box<dyn Fn(&str) + Sync>,
     /// Whether a chain may be used.
     pub accept: Box<Accept<'static>>,
     roots: Vec<CertificateDer<'static>>,
-    lines: RefCell<Vec<String>>,
+    lines: Mutex<Vec<String>>,
 }
 
 impl AcmeClient {
@@ -123,7 +124,7 @@ impl AcmeClient {
             on_line: Box::new(|_| {}),
             accept: Box::new(|_| Ok(())),
             roots: vec![CertificateDer::from(root.to_vec())],
-            lines: RefCell::default(),
+            lines: Mutex::default(),
         }
     }
 
@@ -147,18 +148,20 @@ impl AcmeClient {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         let (store, settings, lines, on_line) = (&mut self.store, &self.settings, &self.lines, &self.on_line);
         let accept = &*self.accept;
-        lines.borrow_mut().clear();
+        lines.lock().expect("lines").clear();
         let hosts = dns::ResolverSettings::from_texts(None, Some(self.hosts.as_bytes()));
         let chain = runtime.block_on(async {
             let net = Net::new(&env, &hosts, self.timeout, None)?;
             let trust = Trust::Roots { roots: self.roots.clone(), vouched_by: "the test's root".to_owned() };
             let client = net.client(&settings.directory, &trust)?;
             let report = |line: &str| {
-                lines.borrow_mut().push(line.to_owned());
+                lines.lock().expect("lines").push(line.to_owned());
                 on_line(line);
             };
             let report = Report { say: &report, warn: &report };
-            let obtained = obtain(&client, settings, store, &names, csr.der(), accept, &report).await;
+            let children = Children::default();
+            let context = AcmeContext { client: &client, children: &children, report };
+            let obtained = obtain(context, settings, store, &names, csr.der(), accept).await;
             obtained.map_err(|failed| failed.error)
         })?;
         // The command does this when it has placed the pair.
@@ -190,12 +193,12 @@ impl AcmeClient {
 
     /// What was reported the last time.
     pub fn lines(&self) -> Vec<String> {
-        self.lines.borrow().clone()
+        self.lines.lock().expect("lines").clone()
     }
 
     /// Whether a line with `words` was reported the last time.
     pub fn said(&self, words: &str) -> bool {
-        self.lines.borrow().iter().any(|line| line.contains(words))
+        self.lines.lock().expect("lines").iter().any(|line| line.contains(words))
     }
 }
 

@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use crate::acme::Report;
 use crate::acme::order::Answer;
-use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::native;
+use crate::process::{Children, run_hook};
 use crate::net::Client;
 use crate::rootfs::host;
 use crate::rootfs::sharing::{Sharing, protection_of_file};
-use crate::runtime;
+use crate::shutdown::Shutdown;
 use crate::text;
 
 /// The longest that one call may take.
@@ -23,14 +22,12 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// For removing all records, even when the total time is over.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One of the functions that run a program.
-type Run = fn(&Env, &str, &[&str], Duration) -> Result<()>;
-
 /// The program, and the records that it was asked to write.
 pub(super) struct Hook<'a> {
     program: &'a str,
     arguments: &'a [String],
     client: &'a Client,
+    children: &'a Children,
     present: Vec<[String; 2]>,
 }
 
@@ -64,19 +61,20 @@ pub(super) fn check(command: &[String]) -> Result<()> {
 
 impl<'a> Hook<'a> {
     /// For a command that was checked.
-    pub(super) fn new(command: &'a [String], client: &'a Client) -> Option<Self> {
+    pub(super) fn new(command: &'a [String], client: &'a Client, children: &'a Children) -> Option<Self> {
         let (program, arguments) = command.split_first()?;
-        Some(Hook { program, arguments, client, present: Vec::new() })
+        Some(Hook { program, arguments, client, children, present: Vec::new() })
     }
 
     /// Has all records written.
-    pub(super) fn put_up(&mut self, answers: &[&Answer], report: &Report<'_>) -> Result<()> {
+    pub(super) async fn put_up(&mut self, answers: &[&Answer], report: &Report<'_>) -> Result<()> {
         for answer in answers {
             let record = [format!("_acme-challenge.{}.", answer.name), answer.dns_value.clone()];
             // Before the call: a failed one may have written it.
             self.present.push(record.clone());
             let left = self.client.left();
-            self.call(native::run_hook, "present", &record, left.min(CALL_TIMEOUT)).map_err(|error| {
+            let wrote = self.call(self.client.shutdown(), "present", &record, left.min(CALL_TIMEOUT)).await;
+            wrote.map_err(|error| {
                 let is_late = error.kind() == ErrorKind::Unreachable && left < CALL_TIMEOUT;
                 if is_late { error.hint("`--timeout 10m` gives it more time") } else { error }
             })?;
@@ -86,38 +84,50 @@ impl<'a> Hook<'a> {
     }
 
     /// Has all records removed. Returns the errors.
-    pub(super) fn take_away(mut self) -> Vec<Error> {
-        self.clean_up(self.time_to_clean_up())
+    pub(super) async fn take_away(self) -> Vec<Error> {
+        let time = self.time_to_clean_up();
+        self.clean_up(time).await
     }
 
     /// Within `time` for all of them.
-    fn clean_up(&mut self, time: Duration) -> Vec<Error> {
-        let records = std::mem::take(&mut self.present);
+    async fn clean_up(self, time: Duration) -> Vec<Error> {
         let until = Instant::now() + time;
-        let clean_up = |record: &[String; 2]| {
+        let mut errors = Vec::new();
+        for record in self.present.iter().rev() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Error::unreachable("there was no time left for the DNS hook").at(&record[0]));
+                let error = Error::unreachable("there was no time left for the DNS hook");
+                errors.push(error.at(&record[0]));
+                continue;
             }
-            self.call(native::run_hook_after_all, "cleanup", record, left.min(CLEANUP_TIMEOUT))
-        };
-        let called = records.iter().rev().map(clean_up);
-        called.filter_map(Result::err).collect()
+            // Also after a signal: the next one ends everything.
+            let anyway = Shutdown::default();
+            errors.extend(self.call(&anyway, "cleanup", record, left.min(CLEANUP_TIMEOUT)).await.err());
+        }
+        errors
     }
 
     /// For all records together. While there is plenty of time, many records may take half of it; if we are told to
     /// end, or no time is left, there is a little more.
     fn time_to_clean_up(&self) -> Duration {
-        match runtime::check() {
+        match self.client.shutdown().check() {
             Ok(()) => (self.client.left() / 2).max(CLEANUP_TIMEOUT),
             Err(_) => CLEANUP_TIMEOUT,
         }
     }
 
-    fn call(&self, run: Run, action: &str, record: &[String; 2], timeout: Duration) -> Result<()> {
+    async fn call(
+        &self,
+        shutdown: &Shutdown,
+        action: &str,
+        record: &[String; 2],
+        timeout: Duration,
+    ) -> Result<()> {
         let arguments: Vec<&str> =
             self.arguments.iter().map(String::as_str).chain([action, &record[0], &record[1]]).collect();
-        run(self.client.env(), self.program, &arguments, timeout).map_err(|error| {
+        let owner = (self.children, shutdown);
+        let ran = run_hook(owner, self.client.env(), self.program, &arguments, timeout).await;
+        ran.map_err(|error| {
             if error.kind() != ErrorKind::Failed {
                 return error;
             }
@@ -128,16 +138,10 @@ impl<'a> Hook<'a> {
     }
 }
 
-impl Drop for Hook<'_> {
-    fn drop(&mut self) {
-        // The future was dropped: there is no caller left to tell.
-        drop(self.clean_up(self.time_to_clean_up()));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::Env;
     use crate::net::{Net, Trust, dns};
 
     #[test]
@@ -149,15 +153,15 @@ mod tests {
         let url = "https://ca.test/".parse().expect("URL");
         let client = net.client(&url, &Trust::Unverified).expect("client");
         let command = ["/bin/sh", "-c", "exec sleep 600"].map(str::to_owned);
-        let mut hook = Hook::new(&command, &client).expect("hook");
+        let children = Children::default();
+        let mut hook = Hook::new(&command, &client, &children).expect("hook");
         hook.present =
             ["a", "b", "c"].map(|name| [format!("_acme-challenge.{name}."), "value".to_owned()]).into();
         let began = Instant::now();
-        let errors = hook.clean_up(Duration::from_secs(1));
+        let errors = runtime.block_on(hook.clean_up(Duration::from_secs(1)));
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         let [last, others @ ..] = errors.as_slice() else { panic!("{errors:?}") };
         assert!(last.to_string().contains("was stopped"), "{last}");
         assert!(others.len() == 2 && others.iter().all(|error| error.what().contains("no time left")));
-        assert!(hook.present.is_empty());
     }
 }

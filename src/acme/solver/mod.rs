@@ -16,10 +16,9 @@ use self::hook::Hook;
 use self::rfc2136::Zone;
 use self::webroot::Webroot;
 use super::order::Answer;
-use super::{AcmeSettings, ChallengeType, DnsSolver, Report};
+use super::{AcmeContext, AcmeSettings, ChallengeType, DnsSolver, Report};
 use crate::error::{Error, Result};
 use crate::listener::Listener;
-use crate::net::Client;
 use crate::privilege;
 
 /// Whether the configuration can be used; no server is asked, and nothing is published.
@@ -48,9 +47,10 @@ pub(super) struct Solvers<'a> {
 
 impl<'a> Solvers<'a> {
     /// The solvers of these settings, checked with [`check`]; nothing is published.
-    pub(super) fn new(client: &'a Client, settings: &'a AcmeSettings) -> Result<Self> {
+    pub(super) fn new(context: &AcmeContext<'a>, settings: &'a AcmeSettings) -> Result<Self> {
+        let AcmeContext { client, children, .. } = *context;
         let (hook, zone) = match &settings.dns {
-            Some(DnsSolver::Hook(command)) => (Hook::new(command, client), None),
+            Some(DnsSolver::Hook(command)) => (Hook::new(command, client, children), None),
             Some(DnsSolver::Rfc2136(server)) => (None, Some(Zone::new(server, client)?)),
             None => (None, None),
         };
@@ -82,7 +82,7 @@ impl<'a> Solvers<'a> {
         }
         let dns = of(ChallengeType::Dns01);
         if let Some(hook) = &mut self.hook {
-            hook.put_up(&dns, report)?;
+            hook.put_up(&dns, report).await?;
         }
         if let Some(zone) = &mut self.zone {
             zone.put_up(&dns, report).await?;
@@ -111,7 +111,7 @@ impl<'a> Solvers<'a> {
             failures.extend(webroot.take_away());
         }
         if let Some(hook) = self.hook {
-            failures.extend(hook.take_away());
+            failures.extend(hook.take_away().await);
         }
         if let Some(zone) = self.zone {
             failures.extend(zone.take_away().await);

@@ -1,6 +1,6 @@
 //! dns-01 by updates of a zone (RFC 2136): the record is there when the server itself answers with it.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -17,7 +17,6 @@ use crate::acme::settings::Rfc2136;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Client;
 use crate::net::retry::Backoff;
-use crate::runtime;
 use crate::text;
 
 const PORT: u16 = 53;
@@ -45,7 +44,7 @@ pub(super) struct Zone<'a> {
     host: String,
     port: u16,
     /// Of the host, resolved once.
-    addresses: OnceCell<Vec<IpAddr>>,
+    addresses: OnceLock<Vec<IpAddr>>,
     written: Vec<Written>,
 }
 
@@ -68,12 +67,13 @@ fn parts(settings: &Rfc2136) -> Result<(Key, String, u16)> {
 impl<'a> Zone<'a> {
     pub(super) fn new(settings: &'a Rfc2136, client: &'a Client) -> Result<Self> {
         let (key, host, port) = parts(settings)?;
-        Ok(Zone { settings, client, key, host, port, addresses: OnceCell::new(), written: Vec::new() })
+        Ok(Zone { settings, client, key, host, port, addresses: OnceLock::new(), written: Vec::new() })
     }
 
     /// Writes all records, and waits until the server answers with them, or the time is up.
     pub(super) async fn put_up(&mut self, answers: &[&Answer], report: &Report<'_>) -> Result<()> {
-        match timeout(self.client.left(), self.write(answers, report)).await {
+        let (shutdown, left) = (self.client.shutdown().clone(), self.client.left());
+        match shutdown.or(timeout(left, self.write(answers, report))).await? {
             Ok(done) => done,
             Err(_) => Err(self.silent().hint("`--timeout 10m` gives it more time")),
         }
@@ -146,14 +146,9 @@ impl<'a> Zone<'a> {
     }
 
     /// Removes all records. Returns the errors.
-    pub(super) async fn take_away(mut self) -> Vec<Error> {
-        self.clean_up().await
-    }
-
-    async fn clean_up(&mut self) -> Vec<Error> {
+    pub(super) async fn take_away(self) -> Vec<Error> {
         let mut errors = Vec::new();
         let until = Instant::now() + CLEANUP_TIMEOUT;
-        // Removed from the list at the end: if interrupted, `drop` repeats it.
         for written in self.written.iter().rev() {
             let done = async {
                 let (id, request) = self.message(written, UpdateAction::Delete)?;
@@ -164,7 +159,6 @@ impl<'a> Zone<'a> {
                 Err(_) => errors.push(self.silent().at(&written.name)),
             }
         }
-        self.written.clear();
         errors
     }
 
@@ -268,23 +262,6 @@ impl<'a> Zone<'a> {
             Some(error) => self.silent().because(error),
             None => self.silent(),
         })
-    }
-}
-
-impl Drop for Zone<'_> {
-    fn drop(&mut self) {
-        if self.written.is_empty() {
-            return;
-        }
-        // The future was dropped: there is no caller left to tell. A runtime's thread may not block, so another thread
-        // waits.
-        std::thread::scope(|scope| {
-            let cleaning = std::thread::Builder::new();
-            if let Ok(thread) = cleaning.spawn_scoped(scope, || runtime::block_on_after_all(self.clean_up()))
-            {
-                drop(thread.join());
-            }
-        });
     }
 }
 

@@ -6,7 +6,7 @@ mod report;
 use super::env::locate;
 use super::options::plain;
 use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
-use super::{CommandRow, Context};
+use super::{CommandRow, Context, Run};
 use crate::bootstrap::install::{install, known};
 use crate::bootstrap::refused_roots;
 use crate::bootstrap::request::{self, TrustRequest};
@@ -14,10 +14,9 @@ use crate::bootstrap::selection::selection;
 use crate::bootstrap::trees::Trees;
 use crate::doctor;
 use crate::error::{Error, Result};
-use crate::native;
+use crate::process;
 use crate::plan::CA_OUT as CA_OUT_OPTION;
 use crate::reconcile::ReconcileOptions;
-use crate::runtime;
 use crate::settings::rows::{
     ALL_ROOTS, ALLOW_EXPIRED, ALLOW_INTERMEDIATE, ALLOW_ROLLBACK, ALLOW_SHARED_CONFIG, BUNDLE_SHA256,
     BUNDLE_URL, CA_FILE, CA_OUT, CA_URL, CACHE, COMMAND, CONFIG, CREATE_JAVA, CREATE_NSS, FINGERPRINT,
@@ -87,13 +86,13 @@ are silent, [ca] and [trust] of trustup.toml say what to trust.",
     ],
     reads_variables: true,
     shape: plain,
-    run,
+    run: Run::Waiting(|context| Box::pin(run(context))),
 };
 
 /// The hint if the report is lost.
 const REPORT_AGAIN: &str = "`trustup status` shows which roots are in which store";
 
-fn run(context: &Context<'_>) -> Result<u8> {
+async fn run(context: &Context<'_>) -> Result<u8> {
     let (ui, env) = (context.ui, context.env);
     let settings = request::settings(context.settings, env)?;
     let mut trees = Trees::open(&settings, env)?;
@@ -103,7 +102,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
             .at(trees.system.path().display())
             .hint("omit `-- COMMAND`, or run trustup inside that root file system"));
     }
-    native::check_command(command)?;
+    process::check_command(command)?;
     context.say_ignored();
     settings.notes.iter().for_each(|note| ui.detail(note));
     if let Some(path) = &settings.ignored_file {
@@ -126,8 +125,8 @@ fn run(context: &Context<'_>) -> Result<u8> {
         Ok(Acquired::default())
     } else {
         // Before a service it is process 1, and `--wait` may wait for minutes.
-        runtime::heed_signals()?;
-        source::acquire(&request.sources, &known, env, &context.note(), cache.as_ref())
+        context.shutdown.handle()?;
+        source::acquire(&request.sources, &known, &context.network(), cache.as_ref()).await
     };
     drop(busy);
     let acquired = acquired?;
@@ -149,10 +148,11 @@ fn run(context: &Context<'_>) -> Result<u8> {
         dry_run: context.is_dry_run(),
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
+        children: context.children,
         stamp,
         now: env.now(),
     };
-    let done = install(&mut trees, options, &request, &acquired);
+    let done = install(&mut trees, options, &request, &acquired).await;
     let tidied = if options.dry_run { Ok(()) } else { trees.tidy(stamp) };
     let done = done?;
     tidied?;
@@ -194,7 +194,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     } else {
         "the trust stores were already as requested, and nothing was changed"
     };
-    Err(native::replace_us(env, command, &variables?).hint(before))
+    Err(process::replace_us(env, command, &variables?).hint(before))
 }
 
 /// With `--repair`, remaining damage is an error with its reason.

@@ -7,7 +7,7 @@ use super::ends::{self, Ends, valid_until};
 use super::options::plain;
 use super::output::doctor::{ConnectedServer, DoctorAnchor, DoctorReport, SentCertificate};
 use super::output::shown_path;
-use super::{CommandRow, Context};
+use super::{CommandRow, Context, Run};
 use crate::bootstrap::trees::{HIDDEN, HIDDEN_HINT, SystemRecord, Trees};
 use crate::cert::Certificate;
 use crate::doctor::{self, ClientVerdict, ClientView, Demand, Inspection, Question, StoreFinding, count};
@@ -53,10 +53,10 @@ does not or cannot be judged, if one of --client is not there, or if --connect f
     options: || [CONNECT.taken(), CLIENT.taken()].into_iter().chain(ends::options()).collect(),
     reads_variables: true,
     shape: plain,
-    run,
+    run: Run::Waiting(|context| Box::pin(run(context))),
 };
 
-fn run(context: &Context<'_>) -> Result<u8> {
+async fn run(context: &Context<'_>) -> Result<u8> {
     let trees = context.trees()?;
     let system = &trees.system;
     let target = context.settings.get(&CONNECT).map(|text| target(text)).transpose()?;
@@ -68,7 +68,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let nothing = Env::fixed([], context.env.now());
     let env = if system.is_host() { context.env } else { &nothing };
     let presented = match &target {
-        Some(target) => Some(ask(context, system, target)?),
+        Some(target) => Some(ask(context, system, target).await?),
         None => None,
     };
     let record = trees.system_record()?;
@@ -237,12 +237,12 @@ fn demand(text: &str) -> Result<Demand> {
     )))
 }
 
-fn ask(context: &Context, system: &Sysroot, target: &Target) -> Result<Presented> {
+async fn ask(context: &Context<'_>, system: &Sysroot, target: &Target) -> Result<Presented> {
     let read = |path| system.read(path, SETTINGS_LIMIT).ok().flatten().map(|(bytes, _)| bytes);
     let (resolv_conf, hosts) = (read("/etc/resolv.conf"), read("/etc/hosts"));
     let settings = ResolverSettings::from_texts(resolv_conf.as_deref(), hosts.as_deref());
     let _busy = context.ui.busy("connecting");
-    handshake::shake_hands(&settings, &target.host, target.port, context.env, context.timeout())
+    handshake::shake_hands(&settings, &target.host, target.port, context.env, context.timeout()).await
 }
 
 /// The roots that must be in the stores, those of the private store included.

@@ -5,14 +5,13 @@ mod report;
 
 use std::time::Instant;
 
-use super::{CommandRow, Context, options};
+use super::{CommandRow, Context, Run, options};
 use crate::enroll::methods::row::{MethodRow, Published};
 use crate::enroll::methods::table::{self, METHODS};
 use crate::enroll::request::{IssueInput, IssueRequests, requests};
 use crate::enroll::{self, IssueContext, IssueOutcome, IssueRequest};
 use crate::error::{Error, Result};
-use crate::native;
-use crate::runtime;
+use crate::process;
 use crate::settings::Taken;
 use crate::settings::rows::{
     ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, COMMAND,
@@ -72,7 +71,7 @@ pub(super) static ROW: CommandRow = CommandRow {
     options: all,
     reads_variables: true,
     shape,
-    run,
+    run: Run::Waiting(|context| Box::pin(run(context))),
 };
 
 /// The options of all methods, each once; hidden if `is_shown` holds for no method that has it. An option that several
@@ -156,7 +155,7 @@ TLS_KEY_LOCATION, TLS_CA_CERT_LOCATION and STEP_NOT_AFTER work alone, too; witho
     )
 }
 
-fn run(context: &Context<'_>) -> Result<u8> {
+async fn run(context: &Context<'_>) -> Result<u8> {
     let (ui, env, settings) = (context.ui, context.env, context.settings);
     let host = settings.sysroot()?;
     if !host.is_host() {
@@ -165,9 +164,9 @@ fn run(context: &Context<'_>) -> Result<u8> {
             .hint("omit `--sysroot`: a key has no place in an image"));
     }
     let command = settings.all(&COMMAND);
-    native::check_command(command)?;
+    process::check_command(command)?;
     context.say_ignored();
-    runtime::heed_signals()?;
+    context.shutdown.handle()?;
     let method = context.subcommand.and_then(table::by_word);
     let input = IssueInput { env, settings, host: Some(&host) };
     let IssueRequests { requests, notes, details, warnings } = requests(input, method)?;
@@ -188,17 +187,20 @@ fn run(context: &Context<'_>) -> Result<u8> {
         }
         others = others.saturating_sub(1).max(1);
         let world = IssueContext {
-            env,
+            network: context.network(),
+            children: context.children,
             host: &host,
             recorded: recorded.clone(),
             dry_run: context.is_dry_run(),
             say: &say,
             note: &|line| ui.say(line),
             warn: &warn,
-            progress: context.note(),
         };
         let busy = ui.busy("getting a certificate");
-        let done = runtime::check().and_then(|()| enroll::enroll(&request, &world));
+        let done = match context.shutdown.check() {
+            Ok(()) => enroll::enroll(&request, &world).await,
+            Err(ended) => Err(ended),
+        };
         drop(busy);
         results.push((request, done));
     }
@@ -213,5 +215,5 @@ fn run(context: &Context<'_>) -> Result<u8> {
     } else {
         "the key pairs were in place before, and nothing was changed"
     };
-    Err(native::replace_us(env, command, &[]).hint(done))
+    Err(process::replace_us(env, command, &[]).hint(done))
 }

@@ -1,8 +1,9 @@
 //! From an ACME server: the named directory, or that of an ACME provisioner of the configured CA.
 
-use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -26,9 +27,12 @@ use crate::privilege;
 use crate::rootfs::directory::Attributes;
 use crate::rootfs::file_set::{try_write_file, write_file};
 use crate::rootfs::{FileKind, Meta, Sysroot, host, split};
-use crate::secret::{Secret, SecretSource};
+use crate::secret::{SecretReader, SecretSource};
 use crate::source::system;
 use crate::versioned::Unreadable;
+
+const EAB_KEY: &str = "the external account's key";
+const TSIG_KEY: &str = "the TSIG key";
 
 /// The method's name.
 pub(super) const NAME: &str = "acme";
@@ -90,15 +94,12 @@ pub(crate) struct AcmeOptions {
 #[derive(Debug)]
 pub(crate) struct AcmeMethod {
     options: AcmeOptions,
-    secrets: OnceCell<Secrets>,
-}
-
-/// The secrets, read once, since a pipe gives them once.
-#[derive(Debug)]
-struct Secrets {
-    eab: Option<Eab>,
-    dns: Option<DnsSolver>,
-    warnings: RefCell<Vec<String>>,
+    /// The external account's key.
+    eab_key: Option<SecretReader>,
+    /// The key of the name server.
+    tsig_key: Option<SecretReader>,
+    /// What was warned of: a server that is not up yet is asked again.
+    warned: Mutex<BTreeSet<String>>,
 }
 
 impl Method for AcmeMethod {
@@ -132,7 +133,7 @@ impl Method for AcmeMethod {
                 about.ca.url().map_err(|error| error.hint("or name the server with `--directory URL`"))?
             }
         };
-        self.settings(directory, about)?.check(about.names)
+        self.settings(directory, about)?.0.check(about.names)
     }
 
     fn check_names(&self, names: &[SubjectAltName]) -> Result<()> {
@@ -155,7 +156,17 @@ impl Method for AcmeMethod {
 impl AcmeMethod {
     /// With these options; secrets are read when they are needed.
     pub(crate) fn new(options: AcmeOptions) -> Self {
-        AcmeMethod { options, secrets: OnceCell::new() }
+        let eab_key = options.eab.as_ref().map(|(_, key)| key.clone());
+        let tsig_key = match &options.dns {
+            Some(DnsMethod::Rfc2136 { secret, .. }) => Some(secret.clone()),
+            _ => None,
+        };
+        AcmeMethod {
+            options,
+            eab_key: eab_key.map(|source| SecretReader::new(source, EAB_KEY)),
+            tsig_key: tsig_key.map(|source| SecretReader::new(source, TSIG_KEY)),
+            warned: Mutex::default(),
+        }
     }
 
     async fn obtain(&self, order: &mut IssueOrder<'_>) -> Result<Vec<Certificate>, Failure> {
@@ -164,9 +175,12 @@ impl AcmeMethod {
             None => self.directory_of_ca(order).await?,
         };
         let client = order.net.client(&directory, &self.believed(order, &directory)?)?;
-        let settings = self.settings(&directory, &order.about)?;
-        // Once: a server that is not up yet is asked again.
-        self.secrets()?.warnings.take().iter().for_each(|warning| (order.warn)(warning));
+        let (settings, warnings) = self.settings(&directory, &order.about)?;
+        for warning in warnings {
+            if self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(warning.clone()) {
+                (order.warn)(&warning);
+            }
+        }
         let csr = order.key.csr(order.about.names, None)?;
         let place = match &self.options.account_key {
             Some(path) => AccountLocation::At(path),
@@ -175,33 +189,40 @@ impl AcmeMethod {
         let (env, warn) = (order.about.env, order.warn);
         let mut account = Account { place, env, pending: order.pending, warn, warned: false };
         let report = acme::Report { say: order.say, warn: order.warn };
+        let context = acme::AcmeContext { client: &client, children: order.children, report };
         let obtained =
-            acme::obtain(&client, &settings, &mut account, order.about.names, &csr, order.accept, &report)
-                .await;
+            acme::obtain(context, &settings, &mut account, order.about.names, &csr, order.accept).await;
         obtained.map_err(|failed| {
             let acme::Failed { error, again, unsettled } = failed;
             Failure { error, again, unsettled, refused: false }
         })
     }
 
-    /// As the protocol's client expects them; secrets are read.
-    fn settings(&self, directory: &Url, about: &IssueFacts<'_>) -> Result<acme::AcmeSettings> {
-        let secrets = self.secrets()?;
-        Ok(acme::AcmeSettings {
+    /// As the protocol's client expects them; secrets are read. With warnings about those.
+    fn settings(
+        &self,
+        directory: &Url,
+        about: &IssueFacts<'_>,
+    ) -> Result<(acme::AcmeSettings, Vec<String>)> {
+        let mut warnings = Vec::new();
+        let eab = self.eab(&mut warnings)?;
+        let dns = self.dns(&mut warnings)?;
+        let settings = acme::AcmeSettings {
             directory: directory.clone(),
             challenge: self.options.challenge,
             http_listen: self.options.http_listen,
             tls_listen: self.options.tls_listen,
             webroot: self.options.webroot.clone(),
-            dns: secrets.dns.clone(),
-            eab: secrets.eab.clone(),
+            dns,
+            eab,
             contact: self.options.contact.clone(),
             agree_tos: self.options.agree_tos,
             profile: self.options.profile.clone(),
             not_after: about.not_after,
             preferred_chain: self.options.preferred_chain.clone(),
             account_key_type: self.options.account_key_type.unwrap_or_default(),
-        })
+        };
+        Ok((settings, warnings))
     }
 
     /// The directory of the CA's ACME provisioner.
@@ -238,42 +259,35 @@ impl AcmeMethod {
         Ok(Trust::Roots { roots, vouched_by: system.named })
     }
 
-    fn secrets(&self) -> Result<&Secrets> {
-        if let Some(secrets) = self.secrets.get() {
-            return Ok(secrets);
-        }
-        let mut warnings = Vec::new();
-        let mut read = |source: &SecretSource, what: &str| {
-            let mut secret = Secret::read(source, what)?;
-            warnings.extend(secret.warning.take());
-            Ok::<_, Error>(secret)
-        };
-        let eab = match &self.options.eab {
-            Some((kid, key)) => {
-                let what = "the external account's key";
-                Some(Eab::from_texts(kid, read(key, what)?.text(what)?)?)
-            }
-            None => None,
-        };
-        let dns = match &self.options.dns {
-            None => None,
-            Some(DnsMethod::Hook(program)) => Some(DnsSolver::Hook(program.clone())),
-            Some(DnsMethod::Rfc2136 { server, zone, key_name, secret }) => {
-                let what = "the TSIG key";
-                let decoded = BASE64.decode(read(secret, what)?.text(what)?.trim()).map_err(|_| {
+    /// The external account.
+    fn eab(&self, warnings: &mut Vec<String>) -> Result<Option<Eab>> {
+        let (Some((kid, _)), Some(key)) = (&self.options.eab, &self.eab_key) else { return Ok(None) };
+        let mut secret = key.read()?;
+        warnings.extend(secret.warning.take());
+        Eab::from_texts(kid, secret.text(EAB_KEY)?).map(Some)
+    }
+
+    /// The writer of dns-01's records.
+    fn dns(&self, warnings: &mut Vec<String>) -> Result<Option<DnsSolver>> {
+        match (&self.options.dns, &self.tsig_key) {
+            (Some(DnsMethod::Hook(program)), _) => Ok(Some(DnsSolver::Hook(program.clone()))),
+            (Some(DnsMethod::Rfc2136 { server, zone, key_name, secret }), Some(key)) => {
+                let mut text = key.read()?;
+                warnings.extend(text.warning.take());
+                let decoded = BASE64.decode(text.text(TSIG_KEY)?.trim()).map_err(|_| {
                     Error::usage("the TSIG key is not base64")
                         .at(secret)
                         .hint("it is the `secret` that `tsig-keygen` printed, without quotes")
                 })?;
-                Some(DnsSolver::Rfc2136(Rfc2136 {
+                Ok(Some(DnsSolver::Rfc2136(Rfc2136 {
                     server: server.clone(),
                     zone: zone.clone(),
                     key_name: key_name.clone(),
                     secret: Zeroizing::new(decoded),
-                }))
+                })))
             }
-        };
-        Ok(self.secrets.get_or_init(|| Secrets { eab, dns, warnings: RefCell::new(warnings) }))
+            _ => Ok(None),
+        }
     }
 }
 
@@ -301,7 +315,7 @@ struct Account<'a> {
     place: AccountLocation<'a>,
     env: &'a Env,
     pending: &'a mut Pending,
-    warn: &'a dyn Fn(&str),
+    warn: &'a (dyn Fn(&str) + Sync),
     /// Whether it was reported who else can read the key.
     warned: bool,
 }
@@ -353,7 +367,7 @@ impl AccountStore for Account<'_> {
         }
     }
 
-    fn stays(&self) -> Result<bool> {
+    fn stays(&mut self) -> Result<bool> {
         let AccountLocation::At(path) = &self.place else { return Ok(false) };
         let (host, text) = (Sysroot::open(Path::new("/"))?, host::absolute_text(path)?);
         let is_ours = |meta: &Meta| meta.uid == privilege::uid() && meta.mode == 0o600;

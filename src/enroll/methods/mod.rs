@@ -10,7 +10,7 @@ pub(crate) mod token;
 pub(crate) mod x5c;
 
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::cert::{Certificate, SubjectAltName};
 use crate::env::Env;
@@ -20,6 +20,7 @@ use crate::key::PrivateKey;
 use crate::net::{Net, Trust};
 use crate::pair::check::Roots;
 use crate::pair::pending::{Attempt, Pending};
+use crate::process::Children;
 use crate::settings::rows::DEFAULT_PROVISIONER;
 use crate::settings::{Opt, Settings};
 use crate::step_ca::{Provisioners, RequestFailure, StepCaClient, diagnosis, mint, spelling};
@@ -41,7 +42,7 @@ pub(crate) fn named_provisioner(settings: &Settings) -> Option<String> {
 }
 
 /// One method of getting a certificate.
-pub(crate) trait Method {
+pub(crate) trait Method: Send + Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
@@ -95,7 +96,7 @@ pub(crate) trait Method {
 }
 
 /// A method's result.
-pub(crate) type Issue<'a> = Pin<Box<dyn Future<Output = Result<Vec<Certificate>, Failure>> + 'a>>;
+pub(crate) type Issue<'a> = Pin<Box<dyn Future<Output = Result<Vec<Certificate>, Failure>> + Send + 'a>>;
 
 /// The facts known before any request.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +117,8 @@ pub(crate) struct IssueOrder<'a> {
     pub(crate) about: IssueFacts<'a>,
     /// The network and the remaining time.
     pub(crate) net: &'a Net,
+    /// The owner of hooks.
+    pub(crate) children: &'a Children,
     /// The roots that vouch for the CA's connection; `None` where only the method knows.
     pub(crate) roots: Option<&'a Roots>,
     /// The new key.
@@ -123,13 +126,13 @@ pub(crate) struct IssueOrder<'a> {
     /// Where what is about to be spent is recorded first.
     pub(crate) pending: &'a mut Pending,
     /// Decides whether an issued chain may be used, if a CA offers several: the check that each has to pass afterwards.
-    pub(crate) accept: &'a dyn Fn(&[Certificate]) -> Result<(), String>,
+    pub(crate) accept: &'a (dyn Fn(&[Certificate]) -> Result<(), String> + Sync),
     /// Reports progress, in one line.
-    pub(crate) say: &'a dyn Fn(&str),
+    pub(crate) say: &'a (dyn Fn(&str) + Sync),
     /// Reports a problem.
-    pub(crate) warn: &'a dyn Fn(&str),
+    pub(crate) warn: &'a (dyn Fn(&str) + Sync),
     /// The connection to the CA, once there is one: it is reused.
-    pub(crate) step_ca: Option<Rc<StepCaClient>>,
+    pub(crate) step_ca: Option<Arc<StepCaClient>>,
 }
 
 /// Why no certificate was issued.
@@ -164,9 +167,9 @@ impl IssueOrder<'_> {
     ///
     /// # Errors
     /// Its address or its roots are not known.
-    pub(crate) fn ca(&mut self) -> Result<Rc<StepCaClient>> {
+    pub(crate) fn ca(&mut self) -> Result<Arc<StepCaClient>> {
         if let Some(client) = &self.step_ca {
-            return Ok(Rc::clone(client));
+            return Ok(Arc::clone(client));
         }
         let roots = self.roots.ok_or_else(|| {
             Error::usage("the CA's root is not known").hint(
@@ -174,8 +177,8 @@ impl IssueOrder<'_> {
             )
         })?;
         let client =
-            Rc::new(StepCaClient::new(self.net, self.about.env, self.about.ca.url()?, &trust(roots))?);
-        Ok(Rc::clone(self.step_ca.insert(client)))
+            Arc::new(StepCaClient::new(self.net, self.about.env, self.about.ca.url()?, &trust(roots))?);
+        Ok(Arc::clone(self.step_ca.insert(client)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! By a provisioner's key, which signs a token of our own: either the CA's copy of it, decrypted here with the
 //! provisioner's password, or a file.
 
-use std::cell::OnceCell;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::row::{MethodRow, Published, TIMEOUT};
 use super::{
@@ -9,8 +9,9 @@ use super::{
 };
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::rootfs::host;
-use crate::secret::{Secret, SecretSource};
+use crate::secret::{Secret, SecretReader, SecretSource};
 use crate::settings::Opt;
 use crate::step_ca::mint::{self, ProvisionerKey, Signer};
 
@@ -60,12 +61,17 @@ pub(super) static ROW: MethodRow = MethodRow {
 pub(crate) struct ProvisionerMethod {
     name: Option<String>,
     /// Where its password is.
-    password: Option<SecretSource>,
+    password: Option<SecretReader>,
     /// Where its key is; otherwise it is requested from the CA.
-    key: Option<SecretSource>,
-    /// Read once, since a pipe gives it once.
-    read_password: OnceCell<Secret>,
-    read_key: OnceCell<(ProvisionerKey, Option<String>)>,
+    key: Option<SecretReader>,
+    /// The key that was decrypted last, with the hash of what it was made of: that is costly.
+    decrypted: Mutex<Option<(Fingerprint, Arc<ProvisionerKey>)>>,
+}
+
+/// The provisioner's key, and who else can read it.
+struct ReadKey {
+    key: Arc<ProvisionerKey>,
+    warnings: Vec<String>,
 }
 
 impl Method for ProvisionerMethod {
@@ -84,17 +90,16 @@ impl Method for ProvisionerMethod {
                 "name it with `--provisioner NAME` (`provisioner` in trustup.toml); `step ca provisioner list` on the CA's host shows it",
             ));
         }
-        let is_stream =
-            |source: &&SecretSource| matches!(source, SecretSource::Stdin | SecretSource::Descriptor(_));
-        let (key, password) = (self.key.as_ref(), self.password.as_ref());
-        if key.filter(is_stream).is_some() && key == password {
+        let source = |reader: &'_ Option<SecretReader>| reader.as_ref().map(|reader| reader.source().clone());
+        let (key, password) = (source(&self.key), source(&self.password));
+        let has_stream = [&key, &password].into_iter().flatten().any(SecretSource::is_stream);
+        if key.as_ref().is_some_and(SecretSource::is_stream) && key == password {
             return Err(Error::usage(
                 "the provisioner's key and its password cannot come from the same stream",
             )
             .hint("give one of them as a file, or by a descriptor of its own (`fd:3`)"));
         }
         // What can be read only once is read when it is needed.
-        let has_stream = [key, password].into_iter().flatten().any(|source| is_stream(&source));
         match self.key {
             _ if has_stream => Ok(()),
             Some(_) => self.key_of_file().map(drop),
@@ -115,49 +120,59 @@ impl ProvisionerMethod {
         password: Option<SecretSource>,
         key: Option<SecretSource>,
     ) -> Self {
-        let (read_password, read_key) = (OnceCell::new(), OnceCell::new());
-        ProvisionerMethod { name, password, key, read_password, read_key }
+        let password = password.map(|source| SecretReader::new(source, "the provisioner's password"));
+        let key = key.map(|source| SecretReader::new(source, "the provisioner's key"));
+        ProvisionerMethod { name, password, key, decrypted: Mutex::default() }
     }
 
-    fn password(&self) -> Result<&Secret> {
-        if let Some(password) = self.read_password.get() {
-            return Ok(password);
-        }
-        let source = self.password.as_ref().ok_or_else(|| {
+    fn password(&self) -> Result<Secret> {
+        let reader = self.password.as_ref().ok_or_else(|| {
             let what = match self.key {
                 Some(_) => "the provisioner's key is encrypted, and there is no password",
                 None => "there is no password of the provisioner",
             };
             Error::usage(what).hint("add `--password-file FILE` (`password_file` in trustup.toml)")
         })?;
-        let password = Secret::read(source, "the provisioner's password")?;
-        Ok(self.read_password.get_or_init(|| password))
+        reader.read()
     }
 
     /// The key in the file, with a warning if others can read it.
-    fn key_of_file(&self) -> Result<Option<&(ProvisionerKey, Option<String>)>> {
-        let Some(source) = &self.key else { return Ok(None) };
-        if let Some(read) = self.read_key.get() {
-            return Ok(Some(read));
+    fn key_of_file(&self) -> Result<Option<ReadKey>> {
+        let Some(reader) = &self.key else { return Ok(None) };
+        let secret = reader.read()?;
+        let mut password = None;
+        let mut warnings: Vec<String> = secret.warning.iter().cloned().collect();
+        // The hash of the key and, if there is one, of its password: another password is tried, too.
+        let mut made_of = secret.bytes().to_vec();
+        if mint::is_encrypted(secret.bytes()) {
+            let read = self.password()?;
+            made_of.extend_from_slice(read.password()?);
+            warnings.extend(read.warning.clone());
+            password = Some(Zeroizing::new(read.password()?.to_vec()));
         }
-        let secret = Secret::read(source, "the provisioner's key")?;
-        let password = || Ok(Zeroizing::new(self.password()?.password()?.to_vec()));
-        let key = mint::read_key(secret.bytes(), password).map_err(|error| match error.place() {
-            None => error.at(source),
+        let id = Fingerprint::of(&Zeroizing::new(made_of));
+        let mut decrypted = self.decrypted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, key)) = &*decrypted
+            && *of == id
+        {
+            return Ok(Some(ReadKey { key: Arc::clone(key), warnings }));
+        }
+        let key = mint::read_key(secret.bytes(), || Ok(password.unwrap_or_default()));
+        let key = Arc::new(key.map_err(|error| match error.place() {
+            None => error.at(reader.source()),
             Some(_) => error,
-        })?;
-        Ok(Some(self.read_key.get_or_init(|| (key, secret.warning.clone()))))
+        })?);
+        *decrypted = Some((id, Arc::clone(&key)));
+        Ok(Some(ReadKey { key, warnings }))
     }
 
     async fn obtain(&self, order: &mut IssueOrder<'_>) -> Result<Vec<Certificate>, Failure> {
         let key_of_file = self.key_of_file()?;
         let key_of_ca;
-        let (name, key, provisioners) = match (key_of_file, &self.name) {
-            (Some((key, warning)), Some(name)) => {
-                if let Some(warning) = warning {
-                    (order.warn)(warning);
-                }
-                (name.clone(), key, None)
+        let (name, key, provisioners) = match (&key_of_file, &self.name) {
+            (Some(read), Some(name)) => {
+                read.warnings.iter().for_each(|warning| (order.warn)(warning));
+                (name.clone(), &*read.key, None)
             }
             _ => {
                 let ca = order.ca()?;
@@ -167,13 +182,11 @@ impl ProvisionerMethod {
                     None => super::only(&provisioners, "JWK")?,
                 };
                 let password = self.password()?;
+                password.warning.iter().for_each(|warning| (order.warn)(warning));
                 key_of_ca = mint::decrypt_key(&provisioners, &name, password.password()?)?;
                 (name, &key_of_ca, Some(provisioners))
             }
         };
-        if let Some(warning) = self.read_password.get().and_then(|password| password.warning.as_ref()) {
-            (order.warn)(warning);
-        }
         let subject = order.about.names[0].to_string();
         let signer = Signer::Jwk { key: &key.key, kid: &key.kid };
         let hosts = super::hosts(order).await?;

@@ -1,7 +1,6 @@
 //! By a one-time token that another program made: it is read once, checked as far as it can be checked here, and spent
 //! once.
 
-use std::cell::OnceCell;
 use std::path::Path;
 
 use url::Url;
@@ -15,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::jose::jws;
 use crate::rootfs::host;
-use crate::secret::{Secret, SecretSource};
+use crate::secret::{Secret, SecretReader, SecretSource};
 use crate::settings::{Opt, Origin, Reason, Settings};
 use crate::step_ca::diagnosis;
 
@@ -86,48 +85,33 @@ fn find(settings: &Settings, building: &mut Building<'_>) -> Result<SecretSource
 
 /// A one-time token.
 pub(crate) struct TokenMethod {
-    source: SecretSource,
-    /// Read once, since a pipe gives it once; also if it turns out not to be a token.
-    secret: OnceCell<Secret>,
-    said: OnceCell<jws::DecodedToken>,
+    secret: SecretReader,
 }
 
 /// The parsed token.
-struct Read<'a> {
-    secret: &'a Secret,
-    said: &'a jws::DecodedToken,
+struct Read {
+    secret: Secret,
+    said: jws::DecodedToken,
 }
 
 impl TokenMethod {
     /// The token at `source`, read when it is needed: a spent one may be gone while the pair is good.
     pub(crate) fn new(source: SecretSource) -> Self {
-        TokenMethod { source, secret: OnceCell::new(), said: OnceCell::new() }
+        TokenMethod { secret: SecretReader::new(source, WHAT) }
     }
 
-    fn read(&self) -> Result<Read<'_>> {
-        let secret = match self.secret.get() {
-            Some(secret) => secret,
-            None => {
-                let secret = Secret::read(&self.source, WHAT).map_err(|error| {
-                    error.hint("make one on the CA's host with `trustup token` or `step ca token`, and hand it over as a file (`--token-file`) or in TRUSTUP_TOKEN")
-                })?;
-                self.secret.get_or_init(|| secret)
-            }
-        };
-        let said = match self.said.get() {
-            Some(said) => said,
-            None => {
-                let said = jws::peek(secret.text(WHAT)?).map_err(|error| error.at(&self.source))?;
-                self.said.get_or_init(|| said)
-            }
-        };
+    fn read(&self) -> Result<Read> {
+        let secret = self.secret.read().map_err(|error| {
+            error.hint("make one on the CA's host with `trustup token` or `step ca token`, and hand it over as a file (`--token-file`) or in TRUSTUP_TOKEN")
+        })?;
+        let said = jws::peek(secret.text(WHAT)?).map_err(|error| error.at(self.secret.source()))?;
         Ok(Read { secret, said })
     }
 }
 
-impl<'a> Read<'a> {
+impl Read {
     /// The names that it allows, unchanged: its list, else its subject.
-    fn texts(&self) -> Vec<&'a str> {
+    fn texts(&self) -> Vec<&str> {
         let listed = self.said.texts("sans");
         if listed.is_empty() { self.said.claim("sub").into_iter().collect() } else { listed }
     }
@@ -191,12 +175,12 @@ impl Method for TokenMethod {
             return Err(Error::usage(format!(
                 "the token is for {list}, and not for exactly the requested names"
             ))
-            .at(&self.source)
+            .at(self.secret.source())
             .hint("omit the names, or make a token for them: `trustup token NAME --san NAME …`"));
         }
         if read.said.claims.contains_key("cnf") {
             return Err(Error::usage("the token is for one certificate signing request only, and `enroll` makes a key and a request of its own")
-                .at(&self.source)
+                .at(self.secret.source())
                 .hint("make one without `--cnf-csr`; or use it with the key of that request: `step ca sign REQUEST.csr SERVER.crt --token …`"));
         }
         let facts = diagnosis::RefusalFacts {
@@ -209,7 +193,7 @@ impl Method for TokenMethod {
             presented_before: None,
             ca_started: None,
         };
-        diagnosis::before(&facts).map(drop).map_err(|error| error.at(&self.source))
+        diagnosis::before(&facts).map(drop).map_err(|error| error.at(self.secret.source()))
     }
 
     fn issue<'a>(&'a self, order: &'a mut IssueOrder<'_>) -> Issue<'a> {

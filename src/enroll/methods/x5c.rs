@@ -1,6 +1,5 @@
 //! By a birth certificate: its key signs a token of our own, and the certificate proves our identity.
 
-use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use super::row::{MethodRow, Published, TIMEOUT};
@@ -12,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::key::PrivateKey;
 use crate::pair::FILE_LIMIT;
 use crate::rootfs::host;
-use crate::secret::{Secret, SecretSource};
+use crate::secret::{SecretReader, SecretSource};
 use crate::settings::Opt;
 use crate::step_ca::mint::{self, Signer};
 use crate::text;
@@ -66,9 +65,7 @@ pub(crate) struct X5cMethod {
     /// The certificate with its intermediates, PEM.
     pub(crate) cert: PathBuf,
     /// Its key, PEM.
-    pub(crate) key: SecretSource,
-    /// The key, and who else can read it: read once, since a pipe gives it once.
-    read: OnceCell<(PrivateKey, Option<String>)>,
+    pub(crate) key: SecretReader,
 }
 
 impl Method for X5cMethod {
@@ -83,7 +80,7 @@ impl Method for X5cMethod {
     fn check(&self, about: &IssueFacts<'_>) -> Result<()> {
         about.ca.url()?;
         let (chain, key, _) = self.read()?;
-        mint::check_birth_certificate(&chain, key, about.env.now())
+        mint::check_birth_certificate(&chain, &key, about.env.now())
             .map_err(|error| error.at(self.cert.display()))
     }
 
@@ -96,14 +93,14 @@ impl X5cMethod {
     /// The birth certificate in the file `cert` with the key at `key`, for the X5C provisioner `name` (`None` for the only
     /// one).
     pub(crate) fn new(name: Option<String>, cert: PathBuf, key: SecretSource) -> Self {
-        X5cMethod { name, cert, key, read: OnceCell::new() }
+        X5cMethod { name, cert, key: SecretReader::new(key, "the birth certificate's key") }
     }
 
     async fn obtain(&self, order: &mut IssueOrder<'_>) -> Result<Vec<Certificate>, Failure> {
         let (chain, key, warning) = self.read()?;
         let provisioners = order.ca()?.provisioners().await?;
         if let Some(warning) = warning {
-            (order.warn)(warning);
+            (order.warn)(&warning);
         }
         let name = match &self.name {
             Some(name) => {
@@ -115,23 +112,17 @@ impl X5cMethod {
         let subject = order.about.names[0].to_string();
         let hosts = super::hosts(order).await?;
         let token =
-            mint::mint(&minting(order, &name, &subject, &hosts)?, &Signer::X5c { key, chain: &chain })?;
+            mint::mint(&minting(order, &name, &subject, &hosts)?, &Signer::X5c { key: &key, chain: &chain })?;
         let names = order.about.names;
         sign(order, Method::name(self), names, &token, Spending::Minted(Some(&provisioners))).await
     }
 
     /// Certificate and key, and who else can read the key.
-    fn read(&self) -> Result<(Vec<Certificate>, &PrivateKey, Option<&str>)> {
+    fn read(&self) -> Result<(Vec<Certificate>, PrivateKey, Option<String>)> {
         let chain = birth_certificate(&self.cert)?;
-        if self.read.get().is_none() {
-            let secret = Secret::read(&self.key, "the birth certificate's key")?;
-            let key = PrivateKey::from_pem(secret.bytes()).map_err(|error| error.at(&self.key))?;
-            self.read.get_or_init(|| (key, secret.warning));
-        }
-        match self.read.get() {
-            Some((key, warning)) => Ok((chain, key, warning.as_deref())),
-            None => Err(Error::failed("could not read the birth certificate's key")),
-        }
+        let secret = self.key.read()?;
+        let key = PrivateKey::from_pem(secret.bytes()).map_err(|error| error.at(self.key.source()))?;
+        Ok((chain, key, secret.warning))
     }
 }
 

@@ -13,7 +13,7 @@ mod stage;
 mod undo;
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -35,7 +35,7 @@ pub(crate) struct FileSet<'a> {
     /// The time that new files and links get, seconds since 1970; `None` is now.
     stamp: Option<i64>,
     /// Every directory that was used, by its path as named and the rules under which it was opened.
-    directories: BTreeMap<(String, Access), Rc<Directory>>,
+    directories: BTreeMap<(String, Access), Arc<Directory>>,
     done: Vec<UndoStep>,
     /// Files that were written in place, as displayed.
     written_in_place: Vec<String>,
@@ -137,7 +137,7 @@ impl<'a> FileSet<'a> {
 
     /// Changes the path, if it still is what was checked, and reads it back.
     fn place(&mut self, staged: &mut Staged) -> Result<()> {
-        let (directory, name) = (Rc::clone(&staged.directory), staged.name);
+        let (directory, name) = (Arc::clone(&staged.directory), staged.name);
         let shown = || self.sysroot.display(staged.change.path);
         let now = directory.lstat(name)?;
         let is_directory = |meta: Option<Meta>| meta.is_some_and(|meta| meta.kind == FileKind::Directory);
@@ -184,7 +184,7 @@ impl<'a> FileSet<'a> {
 
     fn done(&mut self, staged: &mut Staged) {
         self.done.push(UndoStep {
-            directory: Rc::clone(&staged.directory),
+            directory: Arc::clone(&staged.directory),
             name: staged.name.to_owned(),
             former: staged.former.take(),
             in_place: staged.in_place,
@@ -192,10 +192,10 @@ impl<'a> FileSet<'a> {
     }
 
     /// The directory at `path`, opened once.
-    fn directory(&mut self, path: &str, rules: Rules) -> Result<Rc<Directory>> {
+    fn directory(&mut self, path: &str, rules: Rules) -> Result<Arc<Directory>> {
         let key = (path.to_owned(), Access::of(rules));
         if let Some(known) = self.directories.get(&key) {
-            return Ok(Rc::clone(known));
+            return Ok(Arc::clone(known));
         }
         let directory = if rules.no_links {
             self.sysroot.directory_without_links(path)?
@@ -204,8 +204,8 @@ impl<'a> FileSet<'a> {
         };
         let foreign = directory.owner()?.filter(|(uid, _)| !self.sysroot.is_trusted(*uid));
         let user = foreign.filter(|_| rules.with_owners_rights && crate::privilege::is_root());
-        let directory = Rc::new(directory.with_rights_of(user));
-        self.directories.insert(key, Rc::clone(&directory));
+        let directory = Arc::new(directory.with_rights_of(user));
+        self.directories.insert(key, Arc::clone(&directory));
         Ok(directory)
     }
 

@@ -1,7 +1,7 @@
 //! The first half of a change: the existing node is checked, and all that can fail for want of space or rights is
 //! prepared beside it.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -16,7 +16,7 @@ use crate::rootfs::{FileKind, Meta, staged};
 /// A change that is staged.
 pub(super) struct Staged<'c> {
     pub(super) change: Change<'c>,
-    pub(super) directory: Rc<Directory>,
+    pub(super) directory: Arc<Directory>,
     pub(super) name: &'c str,
     pub(super) meta: Option<Meta>,
     /// The former node; `None` if it could not be read: it can be replaced, but not restored.
@@ -89,7 +89,7 @@ impl FileSet<'_> {
     }
 
     fn stage_beside(&mut self, staged: &mut Staged) -> Result<()> {
-        let (directory, name) = (Rc::clone(&staged.directory), staged.name);
+        let (directory, name) = (Arc::clone(&staged.directory), staged.name);
         let is_directory = matches!(staged.former, Some(Node::Directory { .. }));
         match staged.change.after {
             After::Absent => {}
@@ -103,14 +103,14 @@ impl FileSet<'_> {
                     };
                     directory.make_directory(name, Attributes { mode, owner, modified: None })?;
                     self.done.push(UndoStep {
-                        directory: Rc::clone(&directory),
+                        directory: Arc::clone(&directory),
                         name: name.to_owned(),
                         former: staged.former.take(),
                         in_place: false,
                     });
                 }
                 staged.is_done = true;
-                let made = Rc::new(directory.child(name)?);
+                let made = Arc::new(directory.child(name)?);
                 let access = Access::of(staged.change.rules);
                 self.directories.insert((staged.change.path.to_owned(), access), made);
             }

@@ -1,6 +1,6 @@
 //! Undo: the former nodes are restored, in reverse.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use zeroize::Zeroize as _;
 
@@ -13,7 +13,7 @@ use crate::rootfs::{FileKind, staged};
 /// A change that was made, with what restores it.
 #[derive(Debug)]
 pub(super) struct UndoStep {
-    pub(super) directory: Rc<Directory>,
+    pub(super) directory: Arc<Directory>,
     pub(super) name: String,
     pub(super) former: Option<Node>,
     pub(super) in_place: bool,

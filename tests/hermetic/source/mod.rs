@@ -95,7 +95,8 @@ impl Run {
     fn run(&self) -> Result<Acquired> {
         let variables = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let env = Env::fixed(variables, self.now);
-        acquire_in(self.system.path(), &self.request, &self.known, &env)
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        runtime.block_on(acquire_in(self.system.path(), &self.request, &self.known, &env))
     }
 
     fn succeeds(self) -> Acquired {

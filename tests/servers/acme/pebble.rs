@@ -1,11 +1,11 @@
 //! pebble: every challenge, and what it is set up to make hard.
 
-use std::cell::RefCell;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -272,12 +272,12 @@ fn t26_a_thousand_slow_connections_do_not_lock_the_ca_out() {
         let port = if kind == ChallengeType::Http01 { pebble.http_port() } else { pebble.tls_port() };
         client.settings.http_listen = Some(loopback(pebble.http_port()));
         client.settings.tls_listen = Some(loopback(pebble.tls_port()));
-        let crowd = Rc::new(RefCell::new(Vec::new()));
-        let come = Rc::clone(&crowd);
+        let crowd = Arc::new(Mutex::new(Vec::new()));
+        let come = Arc::clone(&crowd);
         // All of them stand before the CA is told anything, and none of them ever says more than a letter.
         client.on_line = Box::new(move |line| {
             if line.contains("listening at") {
-                come.borrow_mut().extend((0..1000).map(|_| {
+                come.lock().expect("crowd").extend((0..1000).map(|_| {
                     let mut stream = TcpStream::connect(loopback(port)).expect("connection");
                     stream.write_all(b"G").expect("a letter");
                     stream
@@ -285,6 +285,6 @@ fn t26_a_thousand_slow_connections_do_not_lock_the_ca_out() {
             }
         });
         client.obtain(&["a.test"]).unwrap_or_else(|error| panic!("{kind}: {error}"));
-        assert_eq!(crowd.borrow().len(), 1000, "{kind}");
+        assert_eq!(crowd.lock().expect("crowd").len(), 1000, "{kind}");
     }
 }

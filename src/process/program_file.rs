@@ -226,7 +226,7 @@ fn script(line: &[u8], shown: &str, depth: usize) -> Option<StartProblem> {
                 !name.is_empty() && !name.starts_with('-') && !name.contains(['=', ' ', '\t', '/']);
             let path = crate::env::inherited_path();
             let is_there = || {
-                super::start::candidates(name, path.as_deref())
+                super::exec::candidates(name, path.as_deref())
                     .iter()
                     .any(|path| !matches!(inspect_nested(path, NESTED), Startable::Absent))
             };

@@ -13,7 +13,7 @@ use nix::sys::signal::SigSet;
 use signal_hook::consts::SIGPIPE;
 
 use super::program_file::{self, StartProblem, Startable};
-use super::{is_secret, passed_on};
+use super::is_secret;
 use crate::env::{self, Env};
 use crate::error::{Error, ErrorKind, Result};
 use crate::text;
@@ -105,6 +105,18 @@ pub(super) fn candidates(program: &str, path: Option<&OsStr>) -> Vec<String> {
             directory => format!("{directory}/{program}"),
         })
         .collect()
+}
+
+/// The descriptors that a service manager passes to the service: socket activation (sd_listen_fds(3)) names the
+/// process, and the service replaces us as that same process.
+fn passed_on(env: &Env) -> Vec<i32> {
+    let for_us =
+        env.var("LISTEN_PID") == Some(rustix::process::getpid().as_raw_nonzero().to_string().as_str());
+    let count = env
+        .var("LISTEN_FDS")
+        .and_then(|count| count.parse::<i32>().ok())
+        .filter(|count| (0..=1024).contains(count));
+    if for_us { (3..3 + count.unwrap_or(0)).collect() } else { Vec::new() }
 }
 
 /// Execs `command`, with `variables` added to the environment: never returns on success. It gets no secret of ours
