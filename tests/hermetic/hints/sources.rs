@@ -1,9 +1,12 @@
 //! Hints about where certificates come from: addresses, what their servers answer, and what vouches for it.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
 use rcgen::CertificateParams;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use trustup::fingerprint::Fingerprint;
 
@@ -281,6 +284,44 @@ fn files_say_what_to_give_instead() {
         [given(&whole)],
     );
     cases.end();
+}
+
+/// As the kubelet mounts a Secret or ConfigMap: a file for each key.
+fn mounted(place: &Place, manifest: &Value) -> PathBuf {
+    let directory = place.scene.path("mounted");
+    fs::create_dir_all(&directory).unwrap();
+    let is_secret = manifest["kind"] == "Secret";
+    for (field, is_base64) in [("data", is_secret), ("binaryData", true)] {
+        for (name, value) in manifest[field].as_object().into_iter().flatten() {
+            let value = value.as_str().unwrap();
+            let standard = base64::engine::general_purpose::STANDARD;
+            let content = if is_base64 { standard.decode(value).unwrap() } else { value.into() };
+            fs::write(directory.join(name), content).unwrap();
+        }
+    }
+    directory
+}
+
+#[test]
+fn a_manifest_is_mounted() {
+    let base64 = |content: &[u8]| base64::engine::general_purpose::STANDARD.encode(content);
+    for (kind, hint) in [
+        ("Secret", "; or mount it into the container: each of its keys is a file then"),
+        (
+            "ConfigMap",
+            "mount it into the container, and give one of the files: each of its keys is a file then",
+        ),
+    ] {
+        let place = Place::new();
+        let manifest = match kind {
+            "Secret" => json!({"apiVersion": "v1", "kind": kind,
+                "data": {"root": base64(place.given.pem.as_bytes())}}),
+            _ => json!({"apiVersion": "v1", "kind": kind, "binaryData": {"root": base64(&place.given.der)}}),
+        };
+        let file = place.file("manifest.json", &manifest.to_string());
+        place.at(&["--ca-file", &file]).fails(2).says([hint]);
+        place.at(&["--ca-file"]).arg(mounted(&place, &manifest).join("root")).ok();
+    }
 }
 
 /// A file that is not there until it is mounted.
