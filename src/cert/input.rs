@@ -67,7 +67,11 @@ pub(crate) fn of_members<'a>(
 fn placed(error: Error, origin: &str) -> Error {
     let needs_file = origin.contains("://") && error.hints().iter().any(|hint| hint.contains("FILE"));
     let error = error.at(text::escape(origin));
-    if needs_file { error.hint("FILE is the server's answer: `curl -o FILE URL`") } else { error }
+    if needs_file {
+        error.hint("FILE is the server's answer: `curl -o FILE URL`; with `-k` where a fingerprint pins what is in it")
+    } else {
+        error
+    }
 }
 
 /// Whether `bytes` contain a recognisable private key: then [`read`] fails, and so must a run that would skip an
@@ -90,7 +94,7 @@ fn read_any(bytes: &[u8]) -> Result<CertificateFile> {
             "this is a file in p11-kit's own format, which can hold more than it shows",
         )
         .hint(
-            "give its certificates as PEM: `trust extract --format=pem-bundle --filter=ca-anchors ca.pem`",
+            "if it distrusts nothing (`x-distrusted: true`), give its certificates as PEM: `sed -n '/-BEGIN CERTIFICATE-/,/-END CERTIFICATE-/p' FILE >ca.pem`",
         ));
     }
     // No text has such a second byte, and no text that is one short element can hold a certificate.

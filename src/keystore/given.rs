@@ -15,7 +15,16 @@ const COMMON_PASSWORDS: [&str; 2] = ["", "changeit"];
 /// # Errors
 /// Those of [`input::read`]; a keystore with a private key, with another password, or of an unsupported kind.
 pub(crate) fn read(bytes: &[u8], origin: &str) -> Result<CertificateFile> {
-    let Ok(format) = KeystoreFormat::of(bytes) else { return input::read(bytes, origin) };
+    let format = match KeystoreFormat::of(bytes) {
+        Ok(format) => format,
+        // PKCS#12, whether a key is in it or not; PKCS#7 in BER is none.
+        Err(problem @ KeystoreProblem::Unsupported(_))
+            if bytes.first() == Some(&0x30) && input::holds_private_key(bytes) =>
+        {
+            return Err(unsupported(&problem).at(text::escape(origin)));
+        }
+        Err(_) => return input::read(bytes, origin),
+    };
     let name = match format {
         KeystoreFormat::Jks => "Java keystore",
         KeystoreFormat::Pkcs12Plain | KeystoreFormat::Pkcs12 => "PKCS#12",
@@ -59,14 +68,16 @@ fn open(bytes: &[u8], origin: &str, format: KeystoreFormat) -> Result<Vec<Keysto
         match Keystore::parse(bytes, &StorePassword::new(password.to_owned())) {
             Ok(store) => return Ok(store.entries),
             Err(KeystoreProblem::WrongPassword) => {}
-            Err(KeystoreProblem::Unsupported(what)) => {
-                return Err(Error::unsupported(format!("PKCS#12 with {what} is not supported"))
-                    .hint("convert it: `openssl pkcs12 -legacy -in FILE -nokeys -out ca.pem` (asks for its password)"));
-            }
+            Err(problem @ KeystoreProblem::Unsupported(_)) => return Err(unsupported(&problem)),
             Err(problem) => return Err(problem.into_error().hint(without_key(format))),
         }
     }
     Err(Error::usage("this PKCS#12 file has a password that trustup does not know").hint(without_key(format)))
+}
+
+fn unsupported(problem: &KeystoreProblem) -> Error {
+    Error::unsupported(problem.to_string())
+        .hint("convert it: `openssl pkcs12 -legacy -in FILE -nokeys -out ca.pem` (asks for its password)")
 }
 
 fn without_key(format: KeystoreFormat) -> &'static str {

@@ -132,7 +132,7 @@ impl KeystoreProblem {
                 Error::usage(what).hint("give the file that holds the password: `--java-storepass-file FILE`")
             }
             KeystoreProblem::Unsupported(_) => Error::unsupported(what)
-                .hint("`keytool -importkeystore -deststoretype PKCS12` converts it to a supported format"),
+                .hint("`keytool -importkeystore -srckeystore FILE -destkeystore NEW -deststoretype PKCS12` converts it to a supported format"),
             KeystoreProblem::TooCostly => Error::unsupported(what),
             KeystoreProblem::NotAKeystore | KeystoreProblem::Damaged(_) | KeystoreProblem::Alias(_) => {
                 Error::failed(what)

@@ -76,19 +76,19 @@ impl NssRefusal {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            NssRefusal::NotSqlite(_) | NssRefusal::Damaged(..) | NssRefusal::TooLarge(_) => {
-                Some("`certutil -L -d sql:DIRECTORY` shows how NSS itself reads it")
-            }
+            NssRefusal::NotSqlite(_) | NssRefusal::Damaged(..) | NssRefusal::TooLarge(_) => Some(
+                "`certutil -L -d sql:DIRECTORY` shows whether NSS can read it; if not, restore both files, or move both away, and run again",
+            ),
             NssRefusal::WrongPassword => Some(
-                "`certutil -K -d sql:DIRECTORY` asks for the password and says whether it is the right one",
+                "`certutil -K -d sql:DIRECTORY -f FILE` says whether the password in FILE is the right one (SEC_ERROR_BAD_PASSWORD: it is not)",
             ),
             NssRefusal::Locked => Some("give the file that holds the password with `--nss-password-file`"),
             NssRefusal::Encryption => Some(
                 "a new password brings the database up to date: `certutil -W -d sql:DIRECTORY`, with a current NSS",
             ),
-            NssRefusal::SerialTaken => {
-                Some("remove the other certificate with `certutil -D` if it is not needed, and run again")
-            }
+            NssRefusal::SerialTaken => Some(
+                "if the other certificate is not needed, remove it (`certutil -L -d sql:DIRECTORY` shows its name): `certutil -D -d sql:DIRECTORY -n NAME`",
+            ),
             _ => None,
         }
     }

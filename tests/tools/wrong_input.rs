@@ -60,10 +60,9 @@ fn sh(directory: &Path, command: &str) {
 
 const OPENSSL_REQUEST: &str = "openssl req -new -key ca.key -subj /CN=x";
 
-/// How it is made, what trustup says, the program of the hint that makes it right, and the file that it makes. `answer`
-/// is the password that openssl asks for.
+/// How it is made, what trustup says, the hint up to the program that makes it right, and the file that it makes.
 #[test]
-#[ignore = "needs openssl, keytool, iconv"]
+#[ignore = "needs openssl, keytool, iconv, certutil, pk12util"]
 fn each_wrong_certificate_is_named_and_its_hint_works() {
     let scene = Scene::new();
     let secret = |kind: &str, key: &str| {
@@ -72,60 +71,61 @@ fn each_wrong_certificate_is_named_and_its_hint_works() {
         )
     };
     let json = "sed ':a;N;$!ba;s/\\n/\\\\n/g' ca.crt";
+    const PRINTF: &str = "make lines of it: `printf '%b' \"$(cat FILE)\"";
     let cases: Vec<(&str, String, &str, &str, &str)> = vec![
-        ("base64 of PEM, one line", "base64 -w0 ca.crt >wrong".into(), "base64 once more", "base64 -d", "ca.pem"),
-        ("base64 of PEM, wrapped", "base64 ca.crt >wrong".into(), "base64 once more", "base64 -d", "ca.pem"),
+        ("base64 of PEM, one line", "base64 -w0 ca.crt >wrong".into(), "base64 once more", "decode it: `base64 -d", "ca.pem"),
+        ("base64 of PEM, wrapped", "base64 ca.crt >wrong".into(), "base64 once more", "decode it: `base64 -d", "ca.pem"),
         (
             "base64 of PEM in quotes",
             "printf '\"%s\"' \"$(base64 -w0 ca.crt)\" >wrong".into(),
             "base64 once more",
-            "grep",
+            "decode it: `grep",
             "ca.pem",
         ),
         (
             "base64 of DER",
             "openssl x509 -in ca.crt -outform DER | base64 >wrong".into(),
             "base64 without the BEGIN and END lines",
-            "base64 -d",
+            "decode it: `base64 -d",
             "ca.der",
         ),
-        ("a Secret", secret("Secret", "ca.crt"), "a Kubernetes Secret (YAML)", "grep", "ca.pem"),
-        ("a Secret of TLS", secret("Secret", "tls.crt"), "a Kubernetes Secret (YAML)", "grep", "ca.pem"),
+        ("a Secret", secret("Secret", "ca.crt"), "a Kubernetes Secret (YAML)", "decode it: `grep", "ca.pem"),
+        ("a Secret of TLS", secret("Secret", "tls.crt"), "a Kubernetes Secret (YAML)", "decode it: `grep", "ca.pem"),
         (
             "a Secret as JSON",
             "printf '{\"apiVersion\":\"v1\",\"data\":{\"ca.crt\":\"%s\"},\"kind\":\"Secret\"}' \"$(base64 -w0 ca.crt)\" >wrong"
                 .into(),
             "a Kubernetes Secret (JSON)",
-            "grep",
+            "decode it: `grep",
             "ca.pem",
         ),
         (
             "a ConfigMap as JSON",
             format!("printf '{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"data\":{{\"ca.crt\":\"%s\"}}}}' \"$({json})\" >wrong"),
             "a Kubernetes ConfigMap (JSON): its line ends are written as",
-            "printf",
+            PRINTF,
             "ca.pem",
         ),
-        ("literal line ends", format!("{json} >wrong"), "the two characters `\\n`", "printf", "ca.pem"),
+        ("literal line ends", format!("{json} >wrong"), "the two characters `\\n`", PRINTF, "ca.pem"),
         (
             "literal line ends of Windows",
             "sed ':a;N;$!ba;s/\\n/\\\\r\\\\n/g' ca.crt >wrong".into(),
             "the two characters `\\n`",
-            "printf",
+            PRINTF,
             "ca.pem",
         ),
         (
             "a JSON string",
             format!("printf '\"%s\"' \"$({json})\" >wrong"),
             "as a JSON string",
-            "printf",
+            PRINTF,
             "ca.pem",
         ),
         (
             "step-ca's answer",
             format!("printf '{{\"ca\":\"%s\"}}' \"$({json})\" >wrong"),
             "JSON with PEM in it",
-            "printf",
+            PRINTF,
             "ca.pem",
         ),
         ("en dashes", "sed 's/-/–/g' ca.crt >wrong".into(), "U+2013", "sed", "ca.pem"),
@@ -152,14 +152,14 @@ fn each_wrong_certificate_is_named_and_its_hint_works() {
             "LC_ALL=C tr",
             "ca.pem",
         ),
-        ("UTF-16, little-endian", "iconv -t UTF-16LE ca.crt >wrong".into(), "UTF-16 (without", "tr", "NEW"),
-        ("UTF-16, big-endian", "iconv -t UTF-16BE ca.crt >wrong".into(), "UTF-16 (without", "tr", "NEW"),
-        ("UTF-16 with a mark", "iconv -t UTF-16 ca.crt >wrong".into(), "UTF-16 (with", "tr", "NEW"),
+        ("UTF-16, little-endian", "iconv -t UTF-16LE ca.crt >wrong".into(), "UTF-16 (without", "write it as ASCII: `tr", "NEW"),
+        ("UTF-16, big-endian", "iconv -t UTF-16BE ca.crt >wrong".into(), "UTF-16 (without", "write it as ASCII: `tr", "NEW"),
+        ("UTF-16 with a mark", "iconv -t UTF-16 ca.crt >wrong".into(), "UTF-16 (with", "write it as ASCII: `tr", "NEW"),
         (
             "two encodings",
             "(cat ca.crt; iconv -t UTF-16 ca.crt) >wrong".into(),
             "two encodings",
-            "tr",
+            "write it as ASCII: `tr",
             "NEW",
         ),
         ("gzip", "gzip -c ca.crt >wrong".into(), "a gzip archive", "gzip", "NEW"),
@@ -184,15 +184,64 @@ fn each_wrong_certificate_is_named_and_its_hint_works() {
              \"$(base64 -w0 ca.crt)\" \"$(base64 -w0 ca.key)\" >wrong"
                 .into(),
             "it has a private key (PEM); this is a Kubernetes Secret (YAML)",
-            "grep",
+            "decode it: `grep",
             "ca.pem",
         ),
+        (
+            "PKCS#7 in BER",
+            "openssl cms -sign -nodetach -stream -binary -in ca.crt -signer ca.crt -inkey ca.key -outform DER -out wrong"
+                .into(),
+            "BER with indefinite lengths",
+            "convert it: `openssl pkcs7 -inform DER",
+            "ca.pem",
+        ),
+        (
+            "bytes behind it",
+            "(openssl x509 -in ca.crt -outform DER; printf junk) >wrong; rm ca.crt".into(),
+            "has 4 bytes behind it",
+            "create it again from the original: `openssl x509",
+            "ca.crt",
+        ),
+        (
+            "distrusted by itself",
+            "openssl x509 -in ca.crt -addreject serverAuth -out wrong; rm ca.crt".into(),
+            "its own trust settings",
+            "if you trust it anyway, convert it to a plain certificate: `openssl x509",
+            "ca.crt",
+        ),
+        (
+            "p11-kit's own format",
+            "(printf '[p11-kit-object-v1]\\ntrusted: true\\nx-distrusted: false\\n'; cat ca.crt) >wrong".into(),
+            "p11-kit's own format",
+            "if it distrusts nothing (`x-distrusted: true`), give its certificates as PEM: `sed",
+            "ca.pem",
+        ),
+        (
+            "PKCS#12 with an old cipher",
+            "openssl pkcs12 -export -legacy -nokeys -in ca.crt -passout pass:hunter2 -certpbe PBE-SHA1-RC4-128 -out wrong"
+                .into(),
+            "the encryption algorithm 1.2.840.113549.1.12.1.1 are not supported",
+            "convert it: `openssl pkcs12 -legacy",
+            "ca.pem",
+        ),
+        (
+            "PKCS#12 of NSS, in BER",
+            "rm -rf nss; mkdir nss; certutil -N --empty-password -d sql:nss; \
+             openssl pkcs12 -export -inkey ca.key -in ca.crt -passout pass:x -name n -out k.p12; \
+             pk12util -i k.p12 -W x -d sql:nss; pk12util -o wrong -n n -W hunter2 -d sql:nss"
+                .into(),
+            "PKCS#12 in BER",
+            "convert it: `openssl pkcs12 -legacy",
+            "ca.pem",
+        ),
+        ("a tar archive", "tar -cf wrong ca.crt; rm ca.crt".into(), "a tar archive", "unpack it: `tar -xf", "ca.crt"),
     ];
-    for (case, make, wanted, program, made) in cases {
+    for (case, make, wanted, hint, made) in cases {
         scene.make(&make);
         let run = scene.bootstrap("wrong");
-        assert_eq!(run.code, Some(2), "{case}: {run}");
-        run.says([wanted, "wrong"]);
+        assert!(matches!(run.code, Some(2 | 5)), "{case}: {run}");
+        run.says([wanted, hint, "wrong"]);
+        let program = hint.rsplit('`').next().unwrap();
         // The file has a name of its own, as a user's.
         let command = hints::command(&run, program);
         hints::follow(&command, scene.directory.path(), &[("FILE", "wrong")], "hunter2\n");

@@ -3,6 +3,7 @@
 
 mod extract;
 mod options;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

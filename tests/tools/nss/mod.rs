@@ -22,6 +22,7 @@ use crate::support::tls_server::TlsServer;
 
 mod ours;
 mod pipeline;
+mod refusals;
 mod theirs;
 
 const SECRET: &str = "correct horse";

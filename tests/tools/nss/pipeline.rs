@@ -1,5 +1,7 @@
 //! The same through the command line: bootstrap, status and untrust on databases that NSS' tools judge.
 
+use std::path::Path;
+
 use tempfile::TempDir;
 
 use super::{ALL, Made, SECRET, Store};
@@ -8,15 +10,15 @@ use crate::support::run::Trustup;
 use crate::support::tls_server::TlsServer;
 
 /// A root file system with the store's directory in it.
-struct Scene {
+pub(super) struct Scene {
     // First: its directory is in the sysroot's.
-    store: Store,
+    pub(super) store: Store,
     sysroot: TempDir,
     root: Root,
 }
 
 impl Scene {
-    fn new(made: Made) -> Scene {
+    pub(super) fn new(made: Made) -> Scene {
         let sysroot = TempDir::new().unwrap();
         std::fs::create_dir(sysroot.path().join("etc")).unwrap();
         let store = Store::made_in(TempDir::new_in(sysroot.path()).unwrap(), made);
@@ -25,21 +27,26 @@ impl Scene {
         scene
     }
 
-    fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Trustup {
+    pub(super) fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Trustup {
         Trustup::at(self.sysroot.path(), args)
     }
 
-    /// The database's directory as seen inside.
-    fn name(&self) -> String {
+    /// The database's directory.
+    pub(super) fn directory(&self) -> &Path {
+        self.store.directory.path()
+    }
+
+    /// The same as seen inside.
+    pub(super) fn name(&self) -> String {
         format!("/{}", self.store.directory.path().file_name().unwrap().to_str().unwrap())
     }
 
-    fn bootstrap(&self) -> Trustup {
+    pub(super) fn bootstrap(&self) -> Trustup {
         let run = self.trustup(["bootstrap", "--stores", "nss", "--nss-db", &self.name(), "--ca-file"]);
         run.arg(self.store.path("root.pem"))
     }
 
-    fn with_password(&self, run: Trustup) -> Trustup {
+    pub(super) fn with_password(&self, run: Trustup) -> Trustup {
         match self.store.password {
             Some(_) => run.arg("--nss-password-file").arg(self.store.path("password")),
             None => run,
