@@ -32,6 +32,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::native;
 use crate::net::progress::Note;
+use crate::random;
 use crate::rootfs::{budget, host};
 use crate::settings::rows::{COMMAND, CONFIG, DRY_RUN, stamp};
 use crate::settings::{
@@ -186,6 +187,11 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
             return error.kind().exit_code();
         }
     };
+    // Hash tables of the standard library need random bytes, too, and panic without them: a defect, with no hint.
+    if let Err(error) = random::fill(&mut [0]) {
+        early.error(row.name, &error);
+        return error.kind().exit_code();
+    }
     let is = |switch| settings.is(switch);
     let ui = Ui::new(is(&JSON), is(&QUIET), is(&VERBOSE), settings.or_default(&COLOR), plain);
     let context = Context { env, ui, settings: &settings, subcommand: subcommand.as_deref() };

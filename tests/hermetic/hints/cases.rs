@@ -13,7 +13,13 @@ impl Cases {
     }
 
     /// The same, where what follows needs a server that the test does not have: 6, unreachable, is beyond the fault.
-    pub(super) fn ends_with(&mut self, code: i32, hint: &str, wrong: Trustup, right: impl IntoIterator<Item = Trustup>) {
+    pub(super) fn ends_with(
+        &mut self,
+        code: i32,
+        hint: &str,
+        wrong: Trustup,
+        right: impl IntoIterator<Item = Trustup>,
+    ) {
         self.as_far_as("", code, hint, wrong, right);
     }
 

@@ -14,11 +14,11 @@ use trustup::env::Env;
 
 use super::cases::Cases;
 use crate::servers::{ConnectProxy, Manner, NameServer, WebServer, nobody, path_of, respond};
-use crate::support::{binary, ca};
 use crate::support::network::in_own_network;
 use crate::support::run::{Run, Trustup, unpacked};
 use crate::support::socks::SocksProxy;
 use crate::support::tls_server::TlsServer;
+use crate::support::{binary, ca};
 
 /// A CA's root that a server gives out, a root file system that is to trust it, and files that name hosts.
 struct Fetch {
@@ -30,7 +30,8 @@ struct Fetch {
 impl Fetch {
     fn new() -> Fetch {
         let ca = DevCa::new(&Env::os()).expect("CA");
-        let fetch = Fetch { ca, root: unpacked("debian-12-minimal"), names: TempDir::new().expect("directory") };
+        let fetch =
+            Fetch { ca, root: unpacked("debian-12-minimal"), names: TempDir::new().expect("directory") };
         fetch.file("resolv.conf", "");
         fetch.file("hosts", "127.0.0.1 ca.corp.test\n");
         fetch
@@ -52,7 +53,10 @@ impl Fetch {
         const SCRIPT: &str = "for name in hosts resolv.conf; do mount --bind \"$1/$name\" /etc/$name; done; shift; exec \"$@\"";
         let mut command = Command::new("unshare");
         binary::clear(&mut command);
-        command.args(["--mount", "sh", "-e", "-c", SCRIPT, "sh"]).arg(self.names.path()).arg(binary::trustup());
+        command
+            .args(["--mount", "sh", "-e", "-c", SCRIPT, "sh"])
+            .arg(self.names.path())
+            .arg(binary::trustup());
         Trustup::through(command, self.from(url).arguments()).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
     }
 
@@ -211,7 +215,8 @@ fn a_proxy_is_corrected_as_the_hint_says() {
             let (name, value) = form.split_once('=').unwrap();
             run().env(name, value.replace("HOST:PORT", &address.to_string())).ok();
         }
-        let [host, exceptions] = &quoted(&refused, "needs no proxy, add it to the variable `no_proxy`")[..] else {
+        let [host, exceptions] = &quoted(&refused, "needs no proxy, add it to the variable `no_proxy`")[..]
+        else {
             panic!("{refused}")
         };
         run().env(name, "ftp://proxy").env(exceptions, host).ok();
@@ -221,7 +226,8 @@ fn a_proxy_is_corrected_as_the_hint_says() {
     // A name that only the proxy knows.
     let run = || fetch.by_name(&url.replace("ca.corp.test", "only.corp.test"));
     let refused = run().env("https_proxy", format!("socks5://{}", socks.address())).fails(6);
-    let [variable, scheme] = &quoted(&refused, "is asked for an address: with `socks5h://` it resolves the name")[..]
+    let [variable, scheme] =
+        &quoted(&refused, "is asked for an address: with `socks5h://` it resolves the name")[..]
     else {
         panic!("{refused}")
     };
