@@ -255,6 +255,21 @@ fn a_hook_is_corrected_as_the_hint_says() {
     let run = |program: &str| by(&place, &["--dns-hook", program]);
     cases.finishes("hint: `--dns-hook /path/to/program`", run(""), [run(&program)]);
 
+    // In trustup.toml, which is checked without a server.
+    let check = |program: &str| {
+        let (file, [cert, key]) =
+            (place.path("trustup.toml"), ["a.crt", "a.key"].map(|name| place.path(name)));
+        let text = format!(
+            "[[certificate]]\nnames = [\"a.test\"]\ncert = {cert:?}\nkey = {key:?}\n[certificate.enroll]\n\
+             method = \"acme\"\ndirectory = {:?}\ndns_hook = [{program:?}]\n",
+            place.url
+        );
+        write(&file, text.as_bytes(), 0o600);
+        Trustup::new(["config", "check", "--config"]).arg(file).env("HOME", place.directory.path())
+    };
+    check("hook").fails(2).says(["it is run without a shell, and found without PATH"]);
+    check(&program).ok();
+
     // One that another user can write.
     fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     let refused = run(&program).fails(2);

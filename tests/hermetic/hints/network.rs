@@ -148,6 +148,8 @@ fn an_answer_that_is_no_use_leads_to_one_that_is() {
             ("/compressed", 0) => respond(stream, 200, &[("Content-Encoding", "gzip")], b"\x1f\x8b"),
             ("/loop", _) => respond(stream, 302, &[("Location", "/loop")], b""),
             ("/nowhere", _) => respond(stream, 302, &[], b""),
+            ("/private", _) => respond(stream, 401, &[("WWW-Authenticate", "Basic")], b""),
+            ("/forbidden", _) => respond(stream, 403, &[], b""),
             ("/nonsense", _) => respond(stream, 302, &[("Location", "http://[")], b""),
             // The server behind a proxy starts: it is not asked once more than twice.
             ("/busy", 0 | 1) => respond(stream, 503, &[], b""),
@@ -164,6 +166,13 @@ fn an_answer_that_is_no_use_leads_to_one_that_is() {
     cases.case("serve the file as it is", at("/compressed"), [at("/compressed")]);
     for path in ["/loop", "/nowhere", "/nonsense"] {
         cases.case("check the URL in a browser", at(path), [at("/roots.pem")]);
+    }
+    for path in ["/private", "/forbidden"] {
+        cases.case(
+            "the server wants a login, or lets nobody read this address: name one that needs no login",
+            at(path),
+            [at("/roots.pem")],
+        );
     }
     cases.case(
         "`--wait 60s` gives the server a minute more",
