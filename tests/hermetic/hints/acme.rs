@@ -314,7 +314,8 @@ fn a_port_is_chosen_as_the_hint_says() {
             at("192.0.2.1:8080"),
             [at("127.0.0.1:0")],
         );
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        // An address whose free ports no other test takes.
+        let taken = TcpListener::bind("127.98.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
         if option == "--http-listen" {
             cases.finishes(
