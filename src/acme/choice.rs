@@ -89,7 +89,7 @@ fn check(setup: &ChallengeSetup<'_>, names: &[SubjectAltName]) -> Result<()> {
         if candidates(setup, name).is_empty() {
             let error = match name {
                 SubjectAltName::Ip(_) => Error::usage("an address cannot be validated by dns-01")
-                    .hint("`--challenge http-01` or `--challenge tls-alpn-01`, or omit `--challenge`"),
+                    .hint("omit `--challenge`: an address is validated by http-01 or tls-alpn-01"),
                 _ => Error::usage("a wildcard can be validated by dns-01 only").hint(DNS),
             };
             return Err(error.at(name));
@@ -113,17 +113,19 @@ pub(super) fn choose(
             kinds.dedup();
             if kinds.is_empty() { "nothing that trustup knows".to_owned() } else { kinds.join(", ") }
         };
-        Error::unsupported(format!(
+        let error = Error::unsupported(format!(
             "the CA offers no challenge that can be answered here: it offers {}, and {} is set up",
             list(&mut offered.iter().copied()),
             list(&mut candidates.iter().map(|choice| choice.kind)),
         ))
-        .at(name)
-        .hint(if offered.contains(&ChallengeType::Dns01) {
-            DNS
+        .at(name);
+        if offered.contains(&ChallengeType::Dns01) && !setup.writes_dns {
+            error.hint(DNS)
+        } else if setup.challenge.is_some() {
+            error.hint("omit `--challenge` to use what the CA offers")
         } else {
-            "omit `--challenge` to use what the CA offers"
-        })
+            error
+        }
     })
 }
 

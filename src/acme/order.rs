@@ -152,10 +152,10 @@ pub(super) async fn place<'a>(
 /// A moment, seconds since 1970, in ACME's format (RFC 8555 section 7.4).
 fn rfc3339(seconds: i64) -> Result<String> {
     let moment = jiff::Timestamp::from_second(seconds);
-    moment.map(|moment| moment.to_string()).map_err(|_| {
-        Error::usage("the end of the certificate's life is too far away")
-            .hint("`--not-after` takes years up to 9999")
-    })
+    // The option takes no such moment, so that only a machine whose clock is thousands of years ahead gets here.
+    moment
+        .map(|moment| moment.to_string())
+        .map_err(|_| Error::usage("the end of the certificate's life is too far away"))
 }
 
 /// Why the CA did not do `what` for the order, with a hint in case it refuses the end of life.

@@ -171,7 +171,7 @@ impl Transport {
             )
             .at(shorter(&shown))
             .hint(format!(
-                "all of its addresses must begin with `{}`: is a proxy between that changes the Host header?",
+                "its addresses must begin with `{}`: name the directory by the host that they have (`--directory`), or have the proxy in front of it keep the Host header",
                 origin(here)
             ))),
             Err(error) => Err(no_url(error.into())),

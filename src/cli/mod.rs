@@ -36,6 +36,7 @@ use crate::runtime;
 use crate::shutdown::Shutdown;
 use crate::net::NetContext;
 use crate::net::progress::Note;
+use crate::random;
 use crate::rootfs::{budget, host};
 use crate::settings::rows::{COMMAND, CONFIG, DRY_RUN, stamp};
 use crate::settings::{
@@ -226,6 +227,11 @@ pub(crate) async fn run(args: Vec<OsString>, env: &Env, shutdown: &Shutdown, chi
             return error.kind().exit_code();
         }
     };
+    // Hash tables of the standard library need random bytes, too, and panic without them: a defect, with no hint.
+    if let Err(error) = random::fill(&mut [0]) {
+        early.error(row.name, &error);
+        return error.kind().exit_code();
+    }
     let is = |switch| settings.is(switch);
     let ui = Ui::new(is(&JSON), is(&QUIET), is(&VERBOSE), settings.or_default(&COLOR), plain);
     let context = Context { env, shutdown, children, ui, settings: &settings, subcommand: subcommand.as_deref() };

@@ -30,6 +30,7 @@ use super::{DevCa, seconds};
 use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
 use crate::net::{tls, tls_words};
+use crate::privilege;
 
 const MAX_HEAD: usize = 8 * 1024;
 /// A CSR for an RSA key and a token with a chain of certificates take 16 KiB.
@@ -84,7 +85,12 @@ impl Server {
                 std::io::ErrorKind::AddrInUse => {
                     "another program uses that port: stop it, or listen on another port (`--listen 127.0.0.1:0` is any free one)"
                 }
-                std::io::ErrorKind::PermissionDenied => "ports below 1024 need root: listen on another port",
+                std::io::ErrorKind::PermissionDenied if privilege::is_root() => {
+                    "ports below 1024 need a capability that root lacks here: `--cap-add NET_BIND_SERVICE`; or listen on another port (`--listen 127.0.0.1:8443`)"
+                }
+                std::io::ErrorKind::PermissionDenied => {
+                    "ports below 1024 need root: listen on another port (`--listen 127.0.0.1:8443`)"
+                }
                 _ => "does the address belong to this machine? `--listen ADDRESS:PORT` chooses another",
             };
             Error::failed("could not start the CA's server").at(address).because(error).hint(hint)

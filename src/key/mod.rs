@@ -11,7 +11,6 @@ mod rsa;
 mod tests;
 
 use std::fmt;
-use std::str::FromStr;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType};
 use ring::signature::{
@@ -70,18 +69,6 @@ impl KeyType {
 impl fmt::Display for KeyType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-impl FromStr for KeyType {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        KeyType::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(text)).ok_or_else(|| {
-            Error::usage("unknown key type")
-                .at(crate::text::escape(text))
-                .hint(format!("write one of {}", KeyType::ALL.map(|kind| format!("`{kind}`")).join(", ")))
-        })
     }
 }
 

@@ -213,7 +213,8 @@ pub(super) fn status(url: &Url, status: u16, message: Option<&str>) -> Error {
         None => failure,
     };
     match status {
-        401 | 403 => failure.hint("the server wants a login, or this address may not be read"),
+        401 | 403 => failure
+            .hint("the server wants a login, or lets nobody read this address: name one that needs no login"),
         404 | 410 => failure.hint("check the path of the URL"),
         502..=504 => failure.hint("`--wait 60s` gives the server a minute more"),
         _ => failure,

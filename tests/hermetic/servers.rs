@@ -239,6 +239,7 @@ pub(crate) enum Manner {
 pub(crate) struct NameServer {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
+    known: Arc<Mutex<&'static str>>,
 }
 
 impl NameServer {
@@ -251,13 +252,25 @@ impl NameServer {
                 UdpSocket::bind(address).ok().map(|socket| (listener, socket))
             })
             .expect("a free port");
+        Self::start(listener, socket, name, manner)
+    }
+
+    /// The same at this address.
+    pub(crate) fn at(address: SocketAddr, name: &'static str, manner: Manner) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
+        Self::start(listener, UdpSocket::bind(address).expect("a free port"), name, manner)
+    }
+
+    fn start(listener: TcpListener, socket: UdpSocket, name: &'static str, manner: Manner) -> Self {
+        let known = Arc::new(Mutex::new(name));
         let address = socket.local_addr().expect("address");
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&asked);
+        let (log, name) = (Arc::clone(&asked), Arc::clone(&known));
         thread::spawn(move || {
             let mut packet = [0; 1500];
             while let Ok((length, peer)) = socket.recv_from(&mut packet) {
-                if let Some((asked, mut reply)) = answer(&packet[..length], name, manner) {
+                let known = *name.lock().expect("name");
+                if let Some((asked, mut reply)) = answer(&packet[..length], known, manner) {
                     log.lock().expect("log").push(asked);
                     if manner == Manner::Truncating {
                         reply[2] |= 0x02;
@@ -268,17 +281,18 @@ impl NameServer {
                 }
             }
         });
-        let log = Arc::clone(&asked);
+        let (log, name) = (Arc::clone(&asked), Arc::clone(&known));
         thread::spawn(move || {
             while let Ok((mut stream, _)) = listener.accept() {
-                let log = Arc::clone(&log);
+                let (log, name) = (Arc::clone(&log), Arc::clone(&name));
                 thread::spawn(move || {
                     // RFC 1035 section 4.2.2: each message behind its length.
                     let mut length = [0; 2];
                     while stream.read_exact(&mut length).is_ok() {
                         let mut packet = vec![0; usize::from(u16::from_be_bytes(length))];
                         let whole = stream.read_exact(&mut packet).is_ok();
-                        let Some((asked, reply)) = answer(&packet, name, manner).filter(|_| whole) else {
+                        let known = *name.lock().expect("name");
+                        let Some((asked, reply)) = answer(&packet, known, manner).filter(|_| whole) else {
                             return;
                         };
                         log.lock().expect("log").push(format!("{asked}/tcp"));
@@ -290,7 +304,12 @@ impl NameServer {
                 });
             }
         });
-        NameServer { address, asked }
+        NameServer { address, asked, known }
+    }
+
+    /// From now on it knows this name, and no other.
+    pub(crate) fn learns(&self, name: &'static str) {
+        *self.known.lock().expect("name") = name;
     }
 
     /// Where it listens.

@@ -12,6 +12,7 @@ mod browsers;
 mod certificate_files;
 mod environment;
 mod from_outside;
+mod hints_about_keys;
 mod hints_followed;
 mod hints_of_files;
 mod keys;

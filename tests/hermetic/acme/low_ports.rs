@@ -44,13 +44,14 @@ fn a_low_port_needs_what_the_hint_says() {
             as_user(&[&["--challenge", challenge], &given[..]].concat()).fails(4).says([FINISHED]);
         }
         // Root without the capability, and with it.
-        let as_root = |capabilities: &str| {
+        let as_root = |capabilities: &str, means: &[&str]| {
+            let means = [&["--challenge", "http-01"], means].concat();
             let mut command = Command::new("setpriv");
             command.arg(format!("--bounding-set={capabilities}")).arg(binary::trustup());
             binary::clear(&mut command);
             Trustup::through(
                 command,
-                place.enroll_by(&["--challenge".into(), "http-01".into()], "20s").arguments(),
+                place.enroll_by(&means.iter().map(OsString::from).collect::<Vec<_>>(), "20s").arguments(),
             )
             .env("PATH", "/usr/bin:/bin")
             .run()
@@ -62,13 +63,16 @@ fn a_low_port_needs_what_the_hint_says() {
             }
         };
         give_to(0);
-        let refused = as_root("+all");
+        let refused = as_root("+all", &[]);
         refused.says(["if that user no longer works on the pair, remove the directory"]);
         let in_progress = || fs::remove_dir_all(place.path(".tls.key.trustup")).unwrap();
         in_progress();
-        let refused = as_root("-net_bind_service");
-        refused.says(["`--cap-add NET_BIND_SERVICE`"]);
-        as_root("+all").says([FINISHED]);
+        let refused = as_root("-net_bind_service", &[]);
+        refused
+            .says(["ports below 1024 need a capability that root lacks here: `--cap-add NET_BIND_SERVICE`"]);
+        let given = hints::command(&refused, "--http-listen");
+        as_root("-net_bind_service", &given.split(' ').collect::<Vec<_>>()).says([FINISHED]);
+        as_root("+all", &[]).says([FINISHED]);
         // What `--sysctl` of Docker does.
         fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "80").unwrap();
         in_progress();

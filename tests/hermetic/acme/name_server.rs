@@ -13,9 +13,11 @@ use serde_json::json;
 use trustup::acme::{DnsSolver, Rfc2136};
 use zeroize::Zeroizing;
 
+use super::command::Place;
 use super::server::{AcmeServer, Asked, Instead, authorization, usual};
 use super::{FINISHED, honest};
 use crate::support::acme::AcmeClient;
+use crate::support::enrollment::write;
 
 /// What it does other than it should.
 #[derive(Clone, Copy, PartialEq)]
@@ -36,6 +38,10 @@ enum Fault {
     Alias,
     /// An alias of a name that is served elsewhere.
     AliasAway,
+    /// The same, and it serves that name, too.
+    AliasServed,
+    /// It does not say which zone a name is in.
+    NoZone,
     /// Two names that are aliases of each other.
     Circle,
     /// Every name that has no record of its own is an alias.
@@ -161,12 +167,20 @@ fn alias(fault: Fault, name: &Name) -> Option<Name> {
     match (fault, name.to_string().as_str()) {
         (Fault::Alias, "_acme-challenge.a.test.") => to("over.test."),
         (Fault::Alias, "over.test.") => to("Written.TEST."),
-        (Fault::AliasAway, "_acme-challenge.a.test.") => to("written.elsewhere.example."),
+        (Fault::AliasAway | Fault::AliasServed, "_acme-challenge.a.test.") => {
+            to("written.elsewhere.example.")
+        }
         (Fault::Circle, "_acme-challenge.a.test.") => to("back.test."),
         (Fault::Circle, "back.test.") => to("_acme-challenge.a.test."),
         (Fault::Wildcard, name) if name != "test." => to("any.elsewhere.example."),
         _ => None,
     }
+}
+
+/// The zone that it serves and that has this name.
+fn zone_of(fault: Fault, name: &Name) -> Option<&'static str> {
+    let zones = if fault == Fault::AliasServed { &["test.", "elsewhere.example."][..] } else { &["test."] };
+    zones.iter().copied().find(|zone| name.to_string().ends_with(zone))
 }
 
 fn answer(question: &[u8], updates: &Mutex<Vec<Record>>, fault: Fault) -> Vec<u8> {
@@ -188,12 +202,16 @@ fn answer(question: &[u8], updates: &Mutex<Vec<Record>>, fault: Fault) -> Vec<u8
     let found = updates.iter().rfind(|record| record.name == *name).cloned();
     if let Some(target) = alias(fault, name).filter(|_| found.is_none()) {
         answer.add_answer(Record::from_rdata(name.clone(), 1, RData::CNAME(CNAME(target))));
-    } else if !name.to_string().ends_with("test.") {
-        answer.metadata.response_code = ResponseCode::Refused;
-    } else if asked.queries[0].query_type() == RecordType::SOA {
+    } else if asked.queries[0].query_type() == RecordType::SOA && fault == Fault::NoZone {
+        answer.metadata.response_code = ResponseCode::NotImp;
+    } else if let Some(zone) = zone_of(fault, name)
+        && asked.queries[0].query_type() == RecordType::SOA
+    {
         let name = |name: &str| name.parse().expect("name");
         let soa = SOA::new(name("ns.test."), name("admin.test."), 1, 1, 1, 1, 1);
-        answer.add_authority(Record::from_rdata(name("test."), 1, RData::SOA(soa)));
+        answer.add_authority(Record::from_rdata(name(zone), 1, RData::SOA(soa)));
+    } else if zone_of(fault, name).is_none() {
+        answer.metadata.response_code = ResponseCode::Refused;
     } else if fault != Fault::Forgets {
         answer.add_answers(found);
     }
@@ -330,6 +348,39 @@ fn records_that_cannot_be_taken_away_take_their_time_together() {
     assert_eq!(left, 3, "{:?}", client.lines());
     // One alone takes nine seconds.
     assert!(started.elapsed() < Duration::from_secs(22), "{:?}", started.elapsed());
+}
+
+/// The command line that is wrong says what helps, and that works.
+#[test]
+fn the_hints_about_a_name_server_are_followed() {
+    let server = honest();
+    let place = Place::at(&server);
+    write(&place.path("tsig"), b"c2VjcmV0\n", 0o600);
+    let file = place.path("tsig");
+    let [silent, loops, away, served, mute] =
+        [Fault::Silent, Fault::Circle, Fault::AliasAway, Fault::AliasServed, Fault::NoZone]
+            .map(NameServer::start);
+    let good = NameServer::start(Fault::Alias);
+    let with = |names: &NameServer, more: &[&str]| {
+        let address = names.address.to_string();
+        let key = ["--rfc2136-key-name", "key", "--rfc2136-key-file", file.to_str().expect("UTF-8")];
+        let means = [&["--rfc2136-server", &address], &key[..], more].concat();
+        place.enroll_by(
+            &means.iter().map(Into::into).collect::<Vec<_>>(),
+            if names.address == silent.address { "2s" } else { "20s" },
+        )
+    };
+    with(&silent, &[]).fails(6).says(["it must be reachable over UDP or TCP from here"]);
+    with(&good, &[]).fails(4).says([FINISHED]);
+    with(&loops, &[]).fails(1).says(["hint: is it a loop?"]);
+    with(&good, &[]).fails(4).says([FINISHED]);
+    with(&mute, &[]).fails(1).says(["hint: `--rfc2136-zone ZONE` names it"]);
+    with(&mute, &["--rfc2136-zone", "test"]).fails(4).says([FINISHED]);
+    with(&away, &[])
+        .fails(1)
+        .says(["`--rfc2136-server` must serve the name that is written, and the key must be valid for it"]);
+    with(&served, &[]).fails(4).says([FINISHED]);
+    assert_eq!((served.told(), mute.told()), ([1, 1], [1, 1]));
 }
 
 /// An order for three names, each with an authorization of its own.

@@ -61,7 +61,7 @@ impl AcmeServer {
         instead: impl Fn(&Asked, &str) -> Option<Instead> + Send + Sync + 'static,
     ) -> AcmeServer {
         let ca = DevCa::new(&Env::os()).expect("CA");
-        let issued = ca.issue(&["127.0.0.1"]).expect("issued");
+        let issued = ca.issue(&["127.0.0.1", "localhost"]).expect("issued");
         let listener = listen();
         let base = format!("https://{}", listener.local_addr().expect("address"));
         let asked = Arc::new(Mutex::new(Vec::<Asked>::new()));

@@ -1,9 +1,14 @@
 //! Hints: each is followed as it is printed, and works. `tests/support/hints.txt` is their inventory: a new hint needs
 //! a row with its test.
 
+mod acme;
+mod cases;
+mod dev_ca;
 mod extract;
+mod network;
 mod options;
 mod sources;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

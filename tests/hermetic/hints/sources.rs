@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use trustup::fingerprint::Fingerprint;
 
-use super::options::Cases;
+use super::cases::Cases;
 use crate::servers::{WebServer, path_of, respond};
 use crate::support::ca::{self, Root};
 use crate::support::enrollment::Scene;
