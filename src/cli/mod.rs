@@ -170,9 +170,8 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         },
     };
     let Some((row, own)) = matches.subcommand().and_then(|(name, own)| Some((row(name)?, own))) else {
-        let error = Error::usage("there is no command").hint("`trustup --help` lists the commands");
-        early.error("trustup", &error);
-        return error.kind().exit_code();
+        // clap demands a command, and knows no others.
+        return usage(&early, &command().error(ErrorKind::MissingSubcommand, "there is no command"));
     };
     if ends_with_separator && takes_command(row) {
         let error = native::no_command();

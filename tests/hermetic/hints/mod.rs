@@ -3,6 +3,9 @@
 
 mod extract;
 mod options;
+mod reports;
+mod settings;
+mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
