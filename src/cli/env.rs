@@ -130,7 +130,7 @@ pub(super) fn locate(context: &Context, trees: &Trees) -> Result<Located> {
     let facts = Facts::gather(&view)?;
     let roots = system_stores(&view, &facts)?.ok_or_else(|| nothing_trusted(&trees.system))?;
     whole(&trees.system, &facts, &roots, &record.state.anchors)?;
-    let hint = if record.is_hidden { format!("; {HIDDEN_HINT}") } else { String::new() };
+    let hint = if record.is_hidden { ["; ", HIDDEN_HINT].concat() } else { String::new() };
     context.ui.say(format!("{HIDDEN}: the variables name the whole bundle{hint}"));
     Ok(Located { roots, superseded: BTreeSet::new() })
 }
