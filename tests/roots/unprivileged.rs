@@ -17,11 +17,11 @@ use crate::support::run::{Run, Trustup};
 use crate::support::tls_server::TlsServer;
 
 /// Where the user's private store is by default.
-const STORE: &str = "/home/user/.local/state/trustup";
+pub(crate) const STORE: &str = "/home/user/.local/state/trustup";
 
 /// A root, what whoever works in it is, and a certificate to trust.
-struct Scene {
-    root: RootFs,
+pub(crate) struct Scene {
+    pub(crate) root: RootFs,
     ca: Root,
     uid: u32,
     gid: u32,
@@ -33,7 +33,7 @@ struct Scene {
 
 impl Scene {
     /// As the ordinary user of the root.
-    fn user(base: Base) -> Scene {
+    pub(crate) fn user(base: Base) -> Scene {
         let root = base.copy();
         let ca = ca::root("Unprivileged Root");
         std::fs::set_permissions(root.exchange(), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -45,14 +45,14 @@ impl Scene {
         Scene { root, ca, uid: 1000, gid: 1000, variables, before: "" }
     }
 
-    fn with(mut self, uid: u32, gid: u32, variables: &[&str], before: &'static str) -> Scene {
+    pub(crate) fn with(mut self, uid: u32, gid: u32, variables: &[&str], before: &'static str) -> Scene {
         (self.uid, self.gid, self.before) = (uid, gid, before);
         self.variables = variables.iter().map(|&variable| variable.to_owned()).collect();
         self
     }
 
     /// A command as that user.
-    fn command(&self, command: &[&str]) -> Command {
+    pub(crate) fn command(&self, command: &[&str]) -> Command {
         let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
         let mut whole =
             vec!["setpriv", "--reuid", &uid, "--regid", &gid, "--clear-groups", "env", "RUST_BACKTRACE=1"];
@@ -61,7 +61,7 @@ impl Scene {
         self.root.command_after(self.before, &whole)
     }
 
-    fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Trustup {
+    pub(crate) fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Trustup {
         let program = self.root.exchange().join("trustup");
         if !program.exists() {
             copy_program(binary::shipped(), &program);
@@ -69,7 +69,7 @@ impl Scene {
         Trustup::through(self.command(&["/mnt/trustup"]), args)
     }
 
-    fn bootstrap(&self) -> Trustup {
+    pub(crate) fn bootstrap(&self) -> Trustup {
         self.trustup(["bootstrap", "--ca-file", "/mnt/root.pem"])
     }
 
@@ -314,63 +314,6 @@ fn require_system_makes_it_an_error() {
     before.assert_same(&scene.root.tree(), "nothing changed");
     let scene = scene.with(0, 0, &[], "");
     scene.bootstrap().arg("--require-system").ok();
-}
-
-#[test]
-#[ignore = "needs root and real root file systems"]
-fn a_private_store_is_made_inside_the_root() {
-    let scene = Scene::user(Base::Debian12Bare);
-    let refused = scene.root.trustup(["bootstrap", "--stores", "private", "--ca-file"]);
-    let refused = refused.arg(scene.root.exchange().join("root.pem")).fails(5);
-    refused.says(["run trustup inside that root file system, as the user who needs it"]);
-    scene.bootstrap().args(["--stores", "private"]).ok();
-    let said = scene.trustup(["env"]).ok().stdout;
-    assert!(said.contains(&format!("{STORE}/ca-bundle.pem")), "{said}");
-}
-
-/// A file for every login shell is of the system's stores: two hints say how to get there, one of them to root.
-#[test]
-#[ignore = "needs root and real root file systems"]
-fn login_shells_of_everybody_read_the_systems_stores() {
-    let scene = Scene::user(Base::Debian12);
-    let in_private_store = |scene: &Scene, hint: &str| {
-        scene.bootstrap().args(["--stores", "private"]).ok();
-        scene.trustup(["env", "--install"]).fails(5).says([hint]);
-    };
-    in_private_store(&scene, "or run `trustup bootstrap` and `trustup env --install` as root");
-    let root = scene.with(0, 0, &["HOME=/root"], "");
-    let follow = || {
-        root.bootstrap().ok();
-        root.trustup(["env", "--install"]).ok();
-        let shell = root.command(&["env", "-i", "sh", "-lc", "echo \"$SSL_CERT_FILE\""]).output().unwrap();
-        let file = String::from_utf8(shell.stdout).unwrap();
-        assert_eq!(file.trim(), "/etc/ssl/certs/ca-certificates.crt");
-    };
-    follow();
-    root.trustup(["untrust", "--all"]).ok();
-    in_private_store(&root, "or use the system's stores: `trustup untrust --all` removes the private one");
-    root.trustup(["untrust", "--all"]).ok();
-    follow();
-}
-
-#[test]
-#[ignore = "needs root and real root file systems"]
-fn a_repair_needs_a_user_who_can_write_and_a_file_system_that_can_be_written() {
-    let scene = Scene::user(Base::Debian12);
-    let link = "etc/ssl/certs/0123abcd.0";
-    std::os::unix::fs::symlink("gone.pem", scene.root.at(link)).unwrap();
-    let is_refused = |scene: &Scene| {
-        let run = scene.trustup(["bootstrap", "--repair"]).fails(1);
-        run.says([
-            "run it as a user who can write `/etc/ssl/certs",
-            "on a file system that is not read-only",
-        ]);
-    };
-    is_refused(&scene);
-    let read_only = "mount --bind \"$ROOT/etc\" \"$ROOT/etc\"; mount -o remount,bind,ro \"$ROOT/etc\"";
-    let scene = scene.with(0, 0, &[], read_only);
-    is_refused(&scene);
-    scene.with(0, 0, &[], "").trustup(["bootstrap", "--repair"]).ok();
 }
 
 /// A root that root's own bootstrap trusts already needs no private store; nor does another run of an ordinary user.

@@ -160,7 +160,7 @@ pub(crate) fn load(
 }
 
 /// The command that checks the same file.
-fn check_command(above: &Settings) -> String {
+pub(crate) fn check_command(above: &Settings) -> String {
     let named =
         above.get(&CONFIG).map(|path| format!(" --config {}", remedy::quoted(&path.to_string_lossy())));
     let shared = if above.is(&ALLOW_SHARED_CONFIG) { " --allow-shared-config" } else { "" };

@@ -4,12 +4,12 @@ use std::fs;
 use std::iter::once_with;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use super::options::Cases;
-use crate::support::ca;
 use crate::support::enrollment::{Scene, write};
-use crate::support::hints;
-use crate::support::run::{Trustup, unpacked};
+use crate::support::run::{Run, Trustup, unpacked};
+use crate::support::{binary, ca};
 
 #[test]
 fn the_command_line_and_variables_say_what_to_correct() {
@@ -109,13 +109,14 @@ fn config_check_shows_the_rest() {
         let run = Trustup::at(root.path(), ["--dry-run", "bootstrap", "--config"]).arg(&file);
         run.arg("--allow-shared-config")
     };
-    let check = |run: &crate::support::run::Run| {
-        let command = hints::command(run, "trustup config check");
+    let check = |run: &Run| {
+        // A warning has it in its line.
+        let command = run.stderr.split('`').find(|one| one.starts_with("trustup config check"));
+        let command = command.unwrap_or_else(|| panic!("no command: {run}"));
         let script = format!("exec \"$0\" {}", command.strip_prefix("trustup ").unwrap());
-        let mut shell = std::process::Command::new("/bin/sh");
-        crate::support::binary::clear(&mut shell);
-        shell.args(["-c", &script]).arg(crate::support::binary::trustup());
-        Trustup::through(shell, [""; 0]).run()
+        let mut shell = Command::new("/bin/sh");
+        binary::clear(&mut shell);
+        Trustup::from(shell).args(["-c", &script]).arg(binary::trustup()).run()
     };
     fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
     let good = format!("[trust]\nca_file = [{names:?}]\n");
@@ -128,6 +129,15 @@ fn config_check_shows_the_rest() {
     let refused = bootstrap(&format!("{good}unheard-of = 1\n")).fails(2);
     refused.says(["` looks at the whole file"]);
     let listed = check(&refused);
+    assert_eq!(listed.code, Some(2), "{listed}");
+    listed.says(["trust.unheard-of"]);
+    // The warning of `status`, which needs a root of its own to come to it.
+    let private = |args: &[&str]| Trustup::new(["--private-dir"]).arg(scene.path("private")).args(args);
+    private(&["bootstrap", "--stores", "private", "--ca-file"]).arg(&names).ok();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+    let warned = private(&["status", "--config"]).arg(&file).ok();
+    warned.says(["lists all errors"]);
+    let listed = check(&warned);
     assert_eq!(listed.code, Some(2), "{listed}");
     listed.says(["trust.unheard-of"]);
     bootstrap(&good).ok();

@@ -10,7 +10,7 @@ use super::options::Cases;
 use crate::service::{Place, elf, foreign};
 use crate::support::binary;
 use crate::support::program::copy_program;
-use crate::support::run::Trustup;
+use crate::support::run::{Run, Trustup};
 
 /// What `gzip` makes of nothing.
 const COMPRESSED: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0";
@@ -225,9 +225,7 @@ fn a_command_line_that_is_too_long_is_shortened() {
         let run = Trustup::through(command, place.bootstrap().arguments()).env("PATH", &path);
         run.arg("/bin/true").args(std::iter::repeat_n("x".repeat(100_000), 10)).arg("x".repeat(rest)).run()
     };
-    let is_ours = |run: &crate::support::run::Run| {
-        run.code == Some(0) || run.stderr.contains("could not start the command")
-    };
+    let is_ours = |run: &Run| run.code == Some(0) || run.stderr.contains("could not start the command");
     let refused = (0..50_000).rev().step_by(300).map(run).find(is_ours).unwrap();
     assert_eq!(refused.code, Some(126), "{}", refused.stderr);
     refused.says(["hint: the arguments and variables are too long together: shorten them"]);
