@@ -219,11 +219,7 @@ impl Demo<'_, '_> {
         Ok(())
     }
 
-    async fn ask_the_ca(
-        &self,
-        sysroot: &Sysroot,
-        outputs: &[Output],
-    ) -> Result<Vec<(Output, ClientAnswer)>> {
+    async fn ask_the_ca(&self, sysroot: &Sysroot, outputs: &[Output]) -> Result<Vec<(Output, ClientAnswer)>> {
         self.ask_with_every_store(sysroot, outputs, &self.server.url(), "the CA's server").await
     }
 
@@ -268,7 +264,10 @@ impl Demo<'_, '_> {
         };
         let count = roots.as_ref().map(Vec::len);
         let roots = roots.unwrap_or_default();
-        Ok(Some(ClientAnswer { roots: count, accepted: !roots.is_empty() && self.accepts(roots, url).await? }))
+        Ok(Some(ClientAnswer {
+            roots: count,
+            accepted: !roots.is_empty() && self.accepts(roots, url).await?,
+        }))
     }
 
     /// Whether a TLS client that trusts `roots` alone can connect to the server at `url`.

@@ -78,7 +78,9 @@ impl<'a> Session<'a> {
             stamp: tool_context.stamp,
             accept: &|_| Ok(()),
         };
-        let own = OwnDirectory::open(sysroot, &wanted, patience).await.map_err(|error| unavailable(sysroot, error))?;
+        let own = OwnDirectory::open(sysroot, &wanted, patience)
+            .await
+            .map_err(|error| unavailable(sysroot, error))?;
         let mut session = Session {
             sysroot,
             own,
@@ -231,7 +233,8 @@ impl<'a> Session<'a> {
             // Before the state: a run that is killed in between is undone as a whole, and writes both again.
             let mut set = file_set(self.sysroot, self.tool_context.stamp);
             let bytes = summary.filter(|_| !state.is_empty());
-            let written = summary::write(self.sysroot, &mut set, &mut self.checkpoints, bytes, self.tool_context.stamp);
+            let written =
+                summary::write(self.sysroot, &mut set, &mut self.checkpoints, bytes, self.tool_context.stamp);
             self.done.push(CarriedOut::Set(set));
             written?;
         }

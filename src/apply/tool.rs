@@ -2,8 +2,8 @@
 
 use super::{CarriedOut, Session};
 use crate::error::Result;
-use crate::process::{self, run_tool};
 use crate::plan::ToolRun;
+use crate::process::{self, run_tool};
 use crate::rootfs::directory::Directory;
 use crate::rootfs::file_set::FileSet;
 use crate::rootfs::path::child;
@@ -51,7 +51,8 @@ impl Session<'_> {
         let Some(openssl) = process::find(self.sysroot, "openssl")? else { return Ok(false) };
         let hash = async |path: &str, directory: &Directory| {
             let arguments = ["rehash".to_owned(), path.to_owned()];
-            let ran = run_tool(&openssl, &arguments, self.sysroot.state_directory(), &self.tool_context).await;
+            let ran =
+                run_tool(&openssl, &arguments, self.sysroot.state_directory(), &self.tool_context).await;
             Ok(ran.is_ok() && directory.list()?.len() > 1)
         };
         self.own.with_scratch(PROBE, (PROBE_FILE, pem.as_bytes()), hash).await?
@@ -86,7 +87,8 @@ impl Session<'_> {
 
     /// With `SOURCE_DATE_EPOCH`, what the tool made gets that time: the tool ignores the variable.
     fn stamp_what_the_tool_wrote(&self) -> Result<()> {
-        let (Some(seconds), Some(CarriedOut::Run { before, directories })) = (self.tool_context.stamp, self.done.last())
+        let (Some(seconds), Some(CarriedOut::Run { before, directories })) =
+            (self.tool_context.stamp, self.done.last())
         else {
             return Ok(());
         };

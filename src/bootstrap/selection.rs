@@ -86,7 +86,7 @@ pub(super) fn databases(settings: &Settings) -> Result<Vec<String>> {
         text.map(|path| path.trim_end_matches('/').to_owned()).ok_or_else(|| {
             let error = Error::usage("`--nss-db` needs the absolute path of a directory inside the sysroot")
                 .at(crate::text::escape(&path.to_string_lossy()))
-                .hint("such as `--nss-db /etc/pki/nssdb`");
+                .hint("for example `--nss-db /etc/pki/nssdb`");
             settings.blame(&NSS_DB, error)
         })
     };
@@ -110,7 +110,7 @@ fn homes(users: &[String], env: &Env, trees: &Trees) -> Result<Vec<String>> {
         there.get(user).cloned().ok_or_else(|| {
             Error::usage("no such user with a home directory")
                 .at(crate::text::escape(user))
-                .hint("`--nss-user` names a user of /etc/passwd; `--nss-db DIR` names a database's directory")
+                .hint("`--nss-user` names root or a person (user id 1000 and above) of /etc/passwd whose home directory is there; `--nss-db DIR` names a database's directory")
         })
     };
     users.iter().map(home).collect()

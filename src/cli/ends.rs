@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::pair::ends::{self, FileEnd};
 use crate::rootfs::{Sysroot, host};
 use crate::settings::rows::{CERT, CONFIG, a_duration};
-use crate::settings::{Opt, Taken};
+use crate::settings::{Opt, Taken, check_command};
 use crate::text;
 use crate::ui::json::UtcTime;
 
@@ -73,7 +73,8 @@ impl Ends {
         match problem {
             Some(error) if within.is_some() => return Err(error),
             Some(error) => context.ui.warn(format!(
-                "the ends of the certificates of trustup.toml may not all be shown: {error}; `trustup config check` lists all errors"
+                "the ends of the certificates of trustup.toml may not all be shown: {error}; `{}` lists all errors",
+                check_command(context.settings)
             )),
             None => {}
         }

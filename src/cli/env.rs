@@ -10,6 +10,7 @@ use crate::bootstrap::trees::{HIDDEN, HIDDEN_HINT, Trees};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::privilege;
 use crate::reconcile::{Extra, Goal, ReconcileOptions, reconcile, system_roots, system_stores};
 use crate::rootfs::Sysroot;
 use crate::settings::Opt;
@@ -129,7 +130,7 @@ pub(super) fn locate(context: &Context, trees: &Trees) -> Result<Located> {
     let facts = Facts::gather(&view)?;
     let roots = system_stores(&view, &facts)?.ok_or_else(|| nothing_trusted(&trees.system))?;
     whole(&trees.system, &facts, &roots, &record.state.anchors)?;
-    let hint = if record.is_hidden { format!("; {HIDDEN_HINT}") } else { String::new() };
+    let hint = if record.is_hidden { ["; ", HIDDEN_HINT].concat() } else { String::new() };
     context.ui.say(format!("{HIDDEN}: the variables name the whole bundle{hint}"));
     Ok(Located { roots, superseded: BTreeSet::new() })
 }
@@ -269,8 +270,15 @@ async fn install(context: &Context<'_>) -> Result<u8> {
             "a private store is for one user, and login shells are for all users",
         )
         .at(text::escape(trees.private_path().unwrap_or_default()))
-        .hint("put `eval \"$(trustup env)\"` into that user's own `~/.profile`")
-        .hint("or run `trustup bootstrap` and `trustup env --install` as root, for the system's stores"));
+        .hint(format!(
+            "put `eval \"$(trustup{} env)\"` into that user's own `~/.profile`",
+            trees.options_of_private(context.settings)
+        ))
+        .hint(if privilege::is_root() {
+            "or use the system's stores: `trustup untrust --all` removes the private one, then `trustup bootstrap` and `trustup env --install`"
+        } else {
+            "or run `trustup bootstrap` and `trustup env --install` as root, for the system's stores"
+        }));
     }
     let (ui, dry_run) = (context.ui, context.is_dry_run());
     let options = ReconcileOptions {

@@ -31,17 +31,17 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::bootstrap::trees::Trees;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::process::{self, Children};
-use crate::runtime;
-use crate::shutdown::Shutdown;
 use crate::net::NetContext;
 use crate::net::progress::Note;
+use crate::process::{self, Children};
 use crate::random;
 use crate::rootfs::{budget, host};
+use crate::runtime;
 use crate::settings::rows::{COMMAND, CONFIG, DRY_RUN, stamp};
 use crate::settings::{
     DEFAULT, Layer, Row, Settings, Taken, did_you_mean, from_environment, from_matches, is_on, join, unknown,
 };
+use crate::shutdown::Shutdown;
 use crate::text;
 use crate::ui::{Color, Ui};
 
@@ -211,9 +211,8 @@ pub(crate) async fn run(args: Vec<OsString>, env: &Env, shutdown: &Shutdown, chi
         },
     };
     let Some((row, own)) = matches.subcommand().and_then(|(name, own)| Some((row(name)?, own))) else {
-        let error = Error::usage("there is no command").hint("`trustup --help` lists the commands");
-        early.error("trustup", &error);
-        return error.kind().exit_code();
+        // clap demands a command, and knows no others.
+        return usage(&early, &command().error(ErrorKind::MissingSubcommand, "there is no command"));
     };
     if ends_with_separator && takes_command(row) {
         let error = process::no_command();
@@ -234,7 +233,8 @@ pub(crate) async fn run(args: Vec<OsString>, env: &Env, shutdown: &Shutdown, chi
     }
     let is = |switch| settings.is(switch);
     let ui = Ui::new(is(&JSON), is(&QUIET), is(&VERBOSE), settings.or_default(&COLOR), plain);
-    let context = Context { env, shutdown, children, ui, settings: &settings, subcommand: subcommand.as_deref() };
+    let context =
+        Context { env, shutdown, children, ui, settings: &settings, subcommand: subcommand.as_deref() };
     unknown_variables(env, &settings).iter().for_each(|warning| ui.warn(warning));
     budget::begin();
     let done = match row.run {

@@ -6,7 +6,7 @@ use super::output::untrust::{UntrustPrivate, UntrustReport};
 use super::stores::{JAVA_PASSWORD, NSS_PASSWORD};
 use super::{CommandRow, Context, Run};
 use crate::bootstrap::selection;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::reconcile::{Goal, ReconcileOptions, Target, reconcile};
 use crate::settings::rows::{FINGERPRINT, UPDATER};
@@ -62,7 +62,9 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         .copied()
         .collect();
     for fingerprint in &unknown {
-        ui.warn(format!("trustup did not install {fingerprint}: nothing to remove"));
+        ui.warn(format!(
+            "trustup did not install {fingerprint}: nothing to remove; `trustup status` lists what it installed"
+        ));
     }
     let selection = selection::of_earlier_runs(settings)?;
     let options = ReconcileOptions {
@@ -101,7 +103,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
             ..Goal::default()
         })
     };
-    let outcome = reconcile(&trees.system, options, goal).await.map_err(|error| hint_at_status(error, all))?;
+    let outcome = reconcile(&trees.system, options, goal).await?;
     let private = match &trees.private {
         None => None,
         Some(sysroot) => {
@@ -158,8 +160,4 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         outcomes().fold(error, |error, outcome| outcome.blame(error, changed))
     })?;
     Ok(0)
-}
-
-fn hint_at_status(error: Error, all: bool) -> Error {
-    if all { error } else { error.hint("`trustup status` lists the roots that trustup installed") }
 }

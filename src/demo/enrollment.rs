@@ -77,7 +77,8 @@ impl Demo<'_, '_> {
         let (_, _, outputs) = inspect_root_file_system(&sysroot)?;
         let url = format!("https://{HOST}:{}", pair.address.port());
         let mut accepted_by = Vec::new();
-        for (store, answer) in self.ask_with_every_store(&sysroot, &outputs, &url, "a server with it").await? {
+        for (store, answer) in self.ask_with_every_store(&sysroot, &outputs, &url, "a server with it").await?
+        {
             if !answer.accepted {
                 return Err(unproven("a client refuses a server with the certificate", &store.path));
             }

@@ -45,9 +45,11 @@ impl<'v, 's> RuleScope<'v, 's> {
         let path = self.env.var("PATH");
         for name in names {
             let found = match path {
-                Some(path) => {
-                    process::find_in(self.sysroot(), path.split(':').filter(|one| one.starts_with('/')), name)?
-                }
+                Some(path) => process::find_in(
+                    self.sysroot(),
+                    path.split(':').filter(|one| one.starts_with('/')),
+                    name,
+                )?,
                 None => process::find_in(self.sysroot(), PATH, name)?,
             };
             if found.is_some() {

@@ -136,7 +136,11 @@ async fn resume_or_start(
                 // Another run may be at work there: files are corrected only under the lock.
                 return match under_lock(&settled, world, None, now).await {
                     // A read-only key with a mode narrower than required is as good as any.
-                    Err(error) if good.is_whole && error.changed().is_empty() && world.network.shutdown.check().is_ok() => {
+                    Err(error)
+                        if good.is_whole
+                            && error.changed().is_empty()
+                            && world.network.shutdown.check().is_ok() =>
+                    {
                         (world.warn)(&format!(
                             "modes or owners of the pair are not as requested, and cannot be corrected: {error}"
                         ));

@@ -12,11 +12,11 @@ use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::PrivateKey;
-use crate::net::{Net, NetContext};
 use crate::net::dns::ResolverSettings;
 use crate::net::progress::Note;
 use crate::net::retry::{self, Backoff, Retry};
 use crate::net::url::{masked, origin, same_origin};
+use crate::net::{Net, NetContext};
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::pending::Pending;
 
@@ -325,7 +325,10 @@ fn fetching<'a>(
 
 /// The known facts with the CA's roots, if they are pinned, not known here, and available at once: an existing pair can
 /// be judged by them, before anything is spent to replace it.
-pub(super) async fn with_fetched_roots(settled: &ResolvedInputs<'_>, world: &IssueContext<'_>) -> Option<Recorded> {
+pub(super) async fn with_fetched_roots(
+    settled: &ResolvedInputs<'_>,
+    world: &IssueContext<'_>,
+) -> Option<Recorded> {
     if world.dry_run || settled.ca.roots.is_some() || settled.ca.pins.is_empty() {
         return None;
     }

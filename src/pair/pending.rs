@@ -279,8 +279,9 @@ fn unavailable(why: Unavailable) -> Error {
         Unavailable::Busy(lock) => Error::failed("another run of trustup is working on this pair")
             .at(lock)
             .hint("wait for it to end; `--timeout` sets how long trustup waits"),
-        Unavailable::Failed(error) if error.kind() == error::ErrorKind::Unsupported => error
-            .hint("give `--key` a path on a file system with locks, such as a local volume or a tmpfs"),
+        Unavailable::Failed(error) if error.kind() == error::ErrorKind::Unsupported => {
+            error.hint("give `--key` a path on a file system with locks, such as a local volume or a tmpfs")
+        }
         Unavailable::Failed(error) if error.cause::<Errno>().is_some() => {
             error.hint("`--key` needs a directory that trustup can write, such as a volume or a tmpfs")
         }

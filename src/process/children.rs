@@ -51,8 +51,8 @@ impl Children {
 
     /// Removes orphans that have ended, if this process gets any.
     fn reap_orphans(&self) {
-        let gets_orphans = rustix::process::getpid().is_init()
-            || nix::sys::prctl::get_child_subreaper().unwrap_or(false);
+        let gets_orphans =
+            rustix::process::getpid().is_init() || nix::sys::prctl::get_child_subreaper().unwrap_or(false);
         if !gets_orphans {
             return;
         }

@@ -12,11 +12,12 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use signal_hook::consts::SIGPIPE;
 
-use super::program_file::{self, StartProblem, Startable};
 use super::is_secret;
+use super::program_file::{self, StartProblem, Startable};
 use crate::env::{self, Env};
 use crate::error::{Error, ErrorKind, Result};
 use crate::text;
+use crate::text::miswritten::Miswritten;
 
 /// Where execvp(3) of glibc searches without PATH.
 const PATH: &str = "/bin:/usr/bin";
@@ -38,9 +39,8 @@ pub(crate) fn no_command() -> Error {
 pub(crate) fn check_command(command: &[String]) -> Result<()> {
     let Some(program) = command.first() else { return Ok(()) };
     if program.is_empty() {
-        return Err(Error::usage("the command after `--` begins with an empty word").hint(
-            "a variable in it may be unset: nothing replaces variables in the exec form (`[\"…\"]`) of ENTRYPOINT and CMD",
-        ));
+        return Err(Error::usage("the command after `--` begins with an empty word")
+            .hint("a variable that it is made of is unset or empty: set it, or write the program itself"));
     }
     // `bootstrap -- trustup enroll --`: the same mistake, one start later.
     let is_ours = program.rsplit('/').next() == Some("trustup");
@@ -81,9 +81,13 @@ fn absent(program: &str) -> StartProblem {
     StartProblem::missing(why.to_owned(), hint.to_owned())
 }
 
-/// Docker runs a CMD in shell form by /bin/sh, which images without a shell lack.
+/// Docker runs a CMD in shell form by /bin/sh, which images without a shell lack; in the exec form nothing replaces
+/// variables.
 fn with_hint_for_cmd(error: Error, command: &[String]) -> Error {
     match command {
+        [program, ..] if matches!(Miswritten::of(program), Some(Miswritten::Template(_))) => error.hint(
+            "in the exec form (`[\"…\"]`) of ENTRYPOINT and CMD no shell replaces variables: write the program itself, or start a shell, such as `[\"/bin/sh\", \"-c\", \"exec $PROGRAM\"]`",
+        ),
         [shell, option, ..] if shell == SHELL && option == "-c" => error.hint(
             "Docker runs a CMD in shell form by /bin/sh; write it in exec form, such as `CMD [\"/app/server\", \"--port\", \"80\"]`",
         ),
@@ -172,11 +176,13 @@ fn unknown(errno: Errno) -> StartProblem {
     let hint = match errno {
         Errno::ETXTBSY => "a process still writes this file: start it when that has ended",
         Errno::E2BIG => "the arguments and variables are too long together: shorten them",
-        Errno::ENOEXEC => "the kernel does not know the format of this file",
+        Errno::ENOEXEC => {
+            "the kernel cannot run this file: name a program, or copy the program into the image again"
+        }
         Errno::EACCES | Errno::EPERM => {
             "`ls -l` shows whether this user may execute it, its interpreter and its dynamic loader; a security policy (seccomp, AppArmor, SELinux) may forbid it, too"
         }
-        _ => "check the file, its interpreter and its dynamic loader",
+        _ => "the file, its interpreter or its dynamic loader may be damaged: copy them into the image again",
     };
     let why = std::io::Error::from(errno).to_string();
     StartProblem { kind, why, hint: hint.to_owned(), is_certain: false, ends_search: true }

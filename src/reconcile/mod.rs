@@ -140,7 +140,8 @@ pub(crate) async fn reconcile<'a>(
         }
         let native = draft.native_with_openssl().filter(|_| options.updater == UpdaterChoice::Auto);
         let pem = draft.wanted.anchors.first().map(|anchor| anchor.certificate.to_pem()).unwrap_or_default();
-        let error = match draft.carry_out(&mut session, (current, &baseline, &journal), &goal, options).await {
+        let error = match draft.carry_out(&mut session, (current, &baseline, &journal), &goal, options).await
+        {
             Err(error) if error.changed().is_empty() => error,
             done => return done,
         };

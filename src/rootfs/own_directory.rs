@@ -307,11 +307,7 @@ impl Drop for OwnDirectory {
 }
 
 /// Another run holds the lock: what was made for this one is removed.
-fn busy(
-    sysroot: &Sysroot,
-    wanted: &DirectoryRequest<'_>,
-    mut made: Vec<(String, Directory)>,
-) -> Unavailable {
+fn busy(sysroot: &Sysroot, wanted: &DirectoryRequest<'_>, mut made: Vec<(String, Directory)>) -> Unavailable {
     remove_made(&mut made);
     Unavailable::Busy(sysroot.display(&child(wanted.path, LOCK)))
 }

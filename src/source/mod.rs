@@ -16,8 +16,8 @@ use crate::cert::Certificate;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::net::{Net, NetContext};
 use crate::net::dns::ResolverSettings;
+use crate::net::{Net, NetContext};
 
 pub(crate) use self::request::step_ca_base;
 pub use self::request::{Source, SourceRequest};
@@ -126,12 +126,7 @@ pub(crate) async fn acquire(
 }
 
 /// [`acquire`], with the files that belong to this system (resolver configuration, trusted roots) below `root`.
-pub async fn acquire_in(
-    root: &Path,
-    request: &SourceRequest,
-    known: &Known,
-    env: &Env,
-) -> Result<Acquired> {
+pub async fn acquire_in(root: &Path, request: &SourceRequest, known: &Known, env: &Env) -> Result<Acquired> {
     acquire_with(root, request, known, &env.into(), None).await
 }
 

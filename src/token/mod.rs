@@ -144,7 +144,8 @@ impl TokenInput {
         let (ca, provisioner, with) = match &self.means {
             Means::AtTheCa(password) => {
                 let named = self.provisioner.as_deref();
-                let (roots, name, key, own) = fetch(settings, network, &self.ca, named, password, warn).await?;
+                let (roots, name, key, own) =
+                    fetch(settings, network, &self.ca, named, password, warn).await?;
                 names = own;
                 fetched = (Ca { roots: Some(roots), ..self.ca.clone() }, With::Key(key));
                 (&fetched.0, name, &fetched.1)

@@ -1,5 +1,6 @@
 //! `trustup doctor` where there is no distribution: an image from nothing, with a service in Go and nothing else.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -73,7 +74,7 @@ fn a_go_service_in_an_image_from_nothing() {
 
 /// Nobody who could refuse is not the same as nobody who refuses.
 #[test]
-#[ignore = "needs root"]
+#[ignore = "needs root and Go"]
 fn an_image_without_a_client_is_not_green() {
     let authority = Authority::new("Root of Nobody");
     let server = authority.serve(&[]);
@@ -83,10 +84,28 @@ fn an_image_without_a_client_is_not_green() {
     let url = server.url_as("pki.internal", "/health");
     let ended = inside(root.path(), "/trustup", &["doctor", "--connect", &url]);
     assert_eq!(ended.code, Some(4), "{ended:?}");
-    for words in ["no TLS client was found", "hint:", "--client", "pki.internal:"] {
+    for words in [
+        "no TLS client was found",
+        "pki.internal:",
+        "hint: run this command where the client is: in its image or container, with trustup copied there",
+        "hint: a program that the search does not recognise can be named: `--client /path/of/the/program`",
+        "hint: `trustup status` shows whether the trust stores hold the roots that trustup installed",
+    ] {
         assert!(ended.text.contains(words), "{words}: {ended:?}");
     }
     let answer = json(root.path(), &["--connect", &url], 4);
     assert_eq!(answer["all_good"], false, "{answer:#}");
     assert!(answer["search"]["files"] == 1, "{answer:#}");
+    // The stores hold the root, whoever reads them.
+    inside(root.path(), "/trustup", &["status"]).passed();
+    // Nobody can execute it: no program for the search, and one for whoever names it.
+    let server = root.path().join("app/server");
+    copy_program(client(), &server);
+    std::fs::set_permissions(&server, std::fs::Permissions::from_mode(0o644)).unwrap();
+    json(root.path(), &["--connect", &url], 4);
+    let named = json(root.path(), &["--connect", &url, "--client", "/app/server"], 0);
+    assert_eq!(named["clients"][0]["verdict"], "accepts", "{named:#}");
+    // Where the client is, it is found.
+    std::fs::set_permissions(&server, std::fs::Permissions::from_mode(0o755)).unwrap();
+    json(root.path(), &["--connect", &url], 0);
 }

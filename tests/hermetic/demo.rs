@@ -11,6 +11,8 @@ use crate::support::run::Trustup;
 
 #[test]
 fn the_demo_proves_itself_and_leaves_nothing() {
+    let demo = Trustup::new(["demo"]).env("TMPDIR", "/nowhere/at/all");
+    demo.fails(1).says(["hint: TMPDIR names the directory that it is made in"]);
     let temporary = TempDir::new().expect("temporary directory");
     let run = Trustup::new(["demo"]).env("TMPDIR", temporary.path()).run();
     assert_eq!(run.code, Some(0), "{run:?}");

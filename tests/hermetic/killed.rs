@@ -2,9 +2,13 @@
 //! one, the next run completes, and what it leaves is what an undisturbed run leaves. Signals that can be heeded end what
 //! waits.
 
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::{io, thread};
+
 use rustix::process::Signal;
 
 use crate::support::ca::{self, Root};
+use crate::support::enrollment;
 use crate::support::run::{Run, Trustup, unpacked};
 use crate::support::silent_server::SilentServer;
 use crate::support::tree::Tree;
@@ -144,23 +148,46 @@ fn untrust_killed_at_every_step_is_completed_by_the_next_run() {
     }
 }
 
-/// No file is touched before all sources are there, so there is nothing to take back.
+/// From now on it answers: what comes to it is passed on to `server`.
+fn answer_by(silent: SilentServer, server: SocketAddr) {
+    thread::spawn(move || {
+        loop {
+            let (client, server) = (silent.asked(), TcpStream::connect(server).unwrap());
+            let streams = || (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let ((client_in, server_in), (client_out, server_out)) = (streams(), streams());
+            for (mut from, mut to) in [(client_in, server_out), (server_in, client_out)] {
+                thread::spawn(move || {
+                    // An end is passed on, too.
+                    let _ = io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+}
+
+/// No file is touched before all sources are there, so there is nothing to take back; the same command works when they are.
 #[test]
 fn a_signal_ends_what_waits_for_a_source() {
+    let ca = enrollment::Scene::new();
+    let server = ca.server.url().trim_start_matches("https://").parse().unwrap();
     for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
         let root = unpacked("debian-12");
         let before = Tree::of(root.path());
         let silent = SilentServer::start();
         let url = silent.url();
-        let waits = ["--wait", "10m", "bootstrap", "--fingerprint", &"ab".repeat(32), "--ca-url", &url];
+        let pin = ca.ca.fingerprint().hex();
+        let waits = ["--wait", "10m", "bootstrap", "--fingerprint", &pin, "--ca-url", &url];
         let run = Trustup::at(root.path(), waits).start();
         let asked = silent.asked();
         run.signal(signal);
         let run = run.end();
         assert_eq!(run.code, Some(1), "{run}");
-        run.says([&*format!("ended by {name}"), "run it again"]);
+        run.says([&*format!("ended by {name}"), "hint: run it again"]);
         drop(asked);
         assert!(!silent.is_asked(), "asked again: {run}");
         Tree::of(root.path()).assert_same(&before, "nothing is changed");
+        answer_by(silent, server);
+        Trustup::at(root.path(), waits).ok();
     }
 }

@@ -10,20 +10,20 @@ use crate::support::enrollment::Scene;
 use crate::support::program::{copy_program, write_program};
 use crate::support::run::{Run, Trustup};
 
-struct Place(tempfile::TempDir);
+pub(crate) struct Place(tempfile::TempDir);
 
 impl Place {
-    fn new() -> Place {
+    pub(crate) fn new() -> Place {
         let place = tempfile::tempdir().unwrap();
         ca::root("Service Root").write(place.path(), "root.pem");
         Place(place)
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn bootstrap(&self) -> Trustup {
+    pub(crate) fn bootstrap(&self) -> Trustup {
         let bootstrap = Trustup::new(["--private-dir"]).arg(self.at("private"));
         let bootstrap = bootstrap.args(["bootstrap", "--stores", "private", "--ca-file"]);
         bootstrap.arg(self.at("root.pem")).arg("--").env("PATH", self.path())
@@ -38,14 +38,15 @@ impl Place {
         format!("{}:/usr/bin:/bin", self.0.path().display())
     }
 
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
-        // Written by another process: no test that starts a program at this moment inherits it open.
-        write_program(&self.at(name), "");
-        fs::write(self.at(name), bytes).unwrap();
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+        // Copied by another process: no test that starts a program at this moment inherits it open.
+        let draft = self.at("draft");
+        fs::write(&draft, bytes).unwrap();
+        copy_program(&draft, &self.at(name));
         self.shown(name)
     }
 
-    fn shown(&self, name: &str) -> String {
+    pub(crate) fn shown(&self, name: &str) -> String {
         self.at(name).display().to_string()
     }
 
@@ -55,12 +56,12 @@ impl Place {
 }
 
 /// This test's own program: a real ELF file with a dynamic loader or without.
-fn elf() -> Vec<u8> {
+pub(crate) fn elf() -> Vec<u8> {
     fs::read(std::env::current_exe().unwrap()).unwrap()
 }
 
 /// The header of a 64-bit program for `machine`, followed by lines that a shell would run.
-fn foreign(machine: u16, marker: &Path) -> Vec<u8> {
+pub(crate) fn foreign(machine: u16, marker: &Path) -> Vec<u8> {
     let mut bytes = elf();
     bytes.truncate(64);
     bytes[18..20].copy_from_slice(&machine.to_le_bytes());
@@ -167,6 +168,7 @@ fn the_hints_work() {
     let place = Place::new();
     let crlf = place.write("crlf", "#!/bin/sh\r\nexit 42\r\n");
     let run = place.start(&[&crlf]);
+    run.says(["hint: convert it: `sed -i"]);
     let sed = run.stderr.split('`').find(|word| word.starts_with("sed -i")).unwrap_or_default();
     let done = std::process::Command::new("/bin/sh").args(["-c", sed]).status().unwrap();
     assert!(done.success(), "{run}");
@@ -175,6 +177,7 @@ fn the_hints_work() {
     let plain = place.shown("plain");
     fs::write(place.at("plain"), "#!/bin/sh\nexit 43\n").unwrap();
     let run = place.start(&[&plain]);
+    run.says(["hint: make it executable: `chmod a+x"]);
     let chmod = run.stderr.split('`').find(|word| word.starts_with("chmod")).unwrap_or_default();
     let done = std::process::Command::new("/bin/sh").args(["-c", chmod]).status().unwrap();
     assert!(done.success(), "{run}");
@@ -268,7 +271,7 @@ fn a_program_that_is_still_written_says_what_was_done() {
     for done in ["the trust stores are changed as requested", "and nothing was changed"] {
         let run = place.start(&[&place.shown("busy")]);
         assert_eq!(run.code, Some(126), "{run}");
-        run.says(["Text file busy", done]);
+        run.says(["Text file busy", "a process still writes this file: start it when that has ended", done]);
     }
     drop(writer);
     assert_eq!(place.start(&[&place.shown("busy")]).code, Some(0));

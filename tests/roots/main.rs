@@ -31,5 +31,6 @@ mod summary;
 mod surroundings;
 mod twin;
 mod unprivileged;
+mod unprivileged_hints;
 mod unwritable;
 mod verdicts;

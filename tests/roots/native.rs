@@ -1,5 +1,7 @@
 //! The native tool when something is wrong with it: each case runs inside a real root, where trustup would use the tool.
 
+use std::fs;
+
 use crate::support::ca::{self, Root, fingerprints};
 use crate::support::program::write_program;
 use crate::support::roots::{Base, RootFs};
@@ -68,7 +70,7 @@ fn wrap_tool(root: &RootFs, after: &str) {
 
 /// A fake tool that does `script`; the real one is /usr/sbin/real-tool.
 fn replace_tool(root: &RootFs, script: &str) {
-    std::fs::rename(root.at(TOOL), root.at("usr/sbin/real-tool")).unwrap();
+    fs::rename(root.at(TOOL), root.at("usr/sbin/real-tool")).unwrap();
     root.write_program(TOOL, &format!("#!/bin/sh\n{script}\n"));
 }
 
@@ -157,15 +159,23 @@ fn a_tool_that_fails_is_undone_and_its_output_shown() {
         let damage =
             "rm /etc/ssl/certs/*.0 /etc/ssl/certs/*ACCVRAIZ1.pem\necho half done; echo broken >&2; exit 9";
         let case = Case::new(base, |root| wrap_tool(root, damage));
-        case.failed_and_undone(&case.bootstrap("native"), &[1], &["half done", "broken", "9", "hook"]);
+        let hint = "`--updater builtin` writes the same files without it";
+        case.failed_and_undone(&case.bootstrap("native"), &[1], &["half done", "broken", "9", "hook", hint]);
         let run = case.bootstrap("auto");
-        case.failed_and_undone(&run, &[1], &["broken"]);
+        case.failed_and_undone(&run, &[1], &["broken", hint]);
+        case.worked(&case.bootstrap("builtin"), "builtin");
+        let twin = Case::new(base, |_| {});
+        fs::copy(case.root.exchange().join("root.pem"), twin.root.exchange().join("root.pem")).unwrap();
+        let run = twin.bootstrap("native");
+        assert_eq!(run.code, Some(0), "{run}");
+        let written = |case: &Case| case.root.tree().without(TOOL).without("usr/sbin/real-tool");
+        written(&twin).assert_same(&written(&case), "the real tool (-) and ours (+)");
     }
 }
 
 /// A fake openssl, whose `rehash` is `script`; everything else the real one does.
 fn replace_rehash(root: &RootFs, script: &str) {
-    std::fs::rename(root.at("usr/bin/openssl"), root.at("usr/bin/real-openssl")).unwrap();
+    fs::rename(root.at("usr/bin/openssl"), root.at("usr/bin/real-openssl")).unwrap();
     let real = "exec /usr/bin/real-openssl \"$@\"";
     root.write_program(
         "usr/bin/openssl",
@@ -434,7 +444,7 @@ fn killed_together_with_the_tool() {
     for base in [Base::Debian12, Base::Alpine] {
         for next in ["native", "builtin", "untrust"] {
             let case = Case::new(base, |_| {});
-            std::fs::rename(case.root.at(TOOL), case.root.at("usr/sbin/real-tool")).unwrap();
+            fs::rename(case.root.at(TOOL), case.root.at("usr/sbin/real-tool")).unwrap();
             let half = "#!/bin/sh\ncd /etc/ssl/certs\nhead -n 40 ca-certificates.crt > ca-certificates.crt.new\n\
                         rm -f *ACCVRAIZ1.pem\nln -s /nowhere half.pem\nkill -9 $PPID $$\n";
             case.root.write_program(TOOL, half);
@@ -444,7 +454,7 @@ fn killed_together_with_the_tool() {
                 !case.before.differences(&case.root.tree()).is_empty(),
                 "the tool left nothing half done"
             );
-            std::fs::rename(case.root.at("usr/sbin/real-tool"), case.root.at(TOOL)).unwrap();
+            fs::rename(case.root.at("usr/sbin/real-tool"), case.root.at(TOOL)).unwrap();
 
             if next != "untrust" {
                 case.worked(&case.bootstrap(next), next);

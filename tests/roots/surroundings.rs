@@ -134,7 +134,12 @@ fn a_mounted_bundle_is_never_replaced() {
             assert_eq!(json["private"].is_null(), !inside, "{run}");
             for option in ["--strict", "--require-system"] {
                 let run = trustup(&["bootstrap", option, "--ca-file"]).arg(&file).fails(1);
-                run.says([format!("/{BUNDLE}").as_str(), "mount point", option]);
+                run.says([format!("/{BUNDLE}").as_str(), "mount point"]);
+                let without =
+                    if inside { "the private store is used" } else { "they are skipped with a warning" };
+                run.says([&*format!("hint: without `{option}` {without}")]);
+                let followed = trustup(&["--json", "bootstrap", "--ca-file"]).arg(&file).ok().json();
+                assert_eq!(followed["private"].is_null(), !inside, "{followed}");
             }
             let native = trustup(&["bootstrap", "--updater", "native", "--ca-file"]).arg(&file).run();
             assert!(!inside || native.code != Some(0) && native.stderr.contains("mount"), "{native}");

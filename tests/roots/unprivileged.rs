@@ -17,11 +17,11 @@ use crate::support::run::{Run, Trustup};
 use crate::support::tls_server::TlsServer;
 
 /// Where the user's private store is by default.
-const STORE: &str = "/home/user/.local/state/trustup";
+pub(crate) const STORE: &str = "/home/user/.local/state/trustup";
 
 /// A root, what whoever works in it is, and a certificate to trust.
-struct Scene {
-    root: RootFs,
+pub(crate) struct Scene {
+    pub(crate) root: RootFs,
     ca: Root,
     uid: u32,
     gid: u32,
@@ -33,7 +33,7 @@ struct Scene {
 
 impl Scene {
     /// As the ordinary user of the root.
-    fn user(base: Base) -> Scene {
+    pub(crate) fn user(base: Base) -> Scene {
         let root = base.copy();
         let ca = ca::root("Unprivileged Root");
         std::fs::set_permissions(root.exchange(), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -45,14 +45,14 @@ impl Scene {
         Scene { root, ca, uid: 1000, gid: 1000, variables, before: "" }
     }
 
-    fn with(mut self, uid: u32, gid: u32, variables: &[&str], before: &'static str) -> Scene {
+    pub(crate) fn with(mut self, uid: u32, gid: u32, variables: &[&str], before: &'static str) -> Scene {
         (self.uid, self.gid, self.before) = (uid, gid, before);
         self.variables = variables.iter().map(|&variable| variable.to_owned()).collect();
         self
     }
 
     /// A command as that user.
-    fn command(&self, command: &[&str]) -> Command {
+    pub(crate) fn command(&self, command: &[&str]) -> Command {
         let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
         let mut whole =
             vec!["setpriv", "--reuid", &uid, "--regid", &gid, "--clear-groups", "env", "RUST_BACKTRACE=1"];
@@ -61,7 +61,7 @@ impl Scene {
         self.root.command_after(self.before, &whole)
     }
 
-    fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Trustup {
+    pub(crate) fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Trustup {
         let program = self.root.exchange().join("trustup");
         if !program.exists() {
             copy_program(binary::shipped(), &program);
@@ -69,7 +69,7 @@ impl Scene {
         Trustup::through(self.command(&["/mnt/trustup"]), args)
     }
 
-    fn bootstrap(&self) -> Trustup {
+    pub(crate) fn bootstrap(&self) -> Trustup {
         self.trustup(["bootstrap", "--ca-file", "/mnt/root.pem"])
     }
 

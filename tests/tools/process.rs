@@ -1,5 +1,6 @@
 //! trustup as a process (threat T16): it refuses raised rights, and hands a service neither secrets nor descriptors.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::{fs, str};
@@ -47,7 +48,12 @@ fn raised_rights_are_refused() {
         let raised = as_nobody(&copy(directory.path(), mode));
         assert_eq!(raised.status.code(), Some(5), "{mode:o}: {raised:?}");
         let said = String::from_utf8(raised.stderr).unwrap();
-        assert!(said.contains("raised rights") && said.contains("hint:"), "{said}");
+        assert!(said.contains("raised rights"), "{said}");
+        assert!(said.contains("hint: remove these bits from the binary and run it as the user"), "{said}");
+        // As it says.
+        fs::set_permissions(directory.path().join("trustup"), fs::Permissions::from_mode(0o755)).unwrap();
+        let plain = as_nobody(&directory.path().join("trustup"));
+        assert_eq!(plain.status.code(), Some(0), "{plain:?}");
     }
     let binary = copy(directory.path(), 0o755);
     let capable = output(Command::new("setcap").arg(capability()).arg(&binary));

@@ -1,7 +1,7 @@
 //! dns-01 by updates of a zone (RFC 2136): the record is there when the server itself answers with it.
 
-use std::sync::OnceLock;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use hickory_resolver::proto::op::Message;

@@ -14,8 +14,8 @@ use crate::bootstrap::selection::selection;
 use crate::bootstrap::trees::Trees;
 use crate::doctor;
 use crate::error::{Error, Result};
-use crate::process;
 use crate::plan::CA_OUT as CA_OUT_OPTION;
+use crate::process;
 use crate::reconcile::ReconcileOptions;
 use crate::settings::rows::{
     ALL_ROOTS, ALLOW_EXPIRED, ALLOW_INTERMEDIATE, ALLOW_ROLLBACK, ALLOW_SHARED_CONFIG, BUNDLE_SHA256,

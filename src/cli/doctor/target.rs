@@ -39,11 +39,14 @@ pub(super) fn target(text: &str) -> Result<Target> {
             ))
             .at(text::mask_url(text));
             let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-            let host = text::escape(host.rsplit('@').next().unwrap_or_default());
+            let server = text::escape(host.rsplit('@').next().unwrap_or_default());
+            // The colons of `[::1]` are of the host.
+            let port = server.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
+            let host = port.map_or(server.as_str(), |(host, _)| host);
             return Err(if host.is_empty() {
                 error.hint("for example `--connect https://ca.internal/`")
-            } else if host.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok()) {
-                error.hint(format!("if TLS listens on that port: `--connect {host}`"))
+            } else if port.is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+                error.hint(format!("if TLS listens on that port: `--connect {server}`"))
             } else {
                 error.hint(format!(
                     "with HTTPS: `--connect https://{host}/`; with another protocol: `--connect {host}:PORT`"
@@ -118,6 +121,10 @@ mod tests {
             ("http://ca.internal/", "`--connect https://ca.internal/`"),
             ("http://ca.internal:8080/", "`--connect ca.internal:8080`"),
             ("ldaps://ca.internal", "`--connect ca.internal:PORT`"),
+            ("ldaps://ca.internal:ldaps", "`--connect https://ca.internal/`"),
+            ("http://[::1]/", "`--connect [::1]:PORT`"),
+            ("http://[::1]:8080/", "`--connect [::1]:8080`"),
+            ("http://:8080/", "`--connect https://ca.internal/`"),
             ("https://user:secret@ca.internal/", "before `@`"),
         ] {
             let error = target(text).unwrap_err();

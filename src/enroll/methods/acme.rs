@@ -199,11 +199,7 @@ impl AcmeMethod {
     }
 
     /// As the protocol's client expects them; secrets are read. With warnings about those.
-    fn settings(
-        &self,
-        directory: &Url,
-        about: &IssueFacts<'_>,
-    ) -> Result<(acme::AcmeSettings, Vec<String>)> {
+    fn settings(&self, directory: &Url, about: &IssueFacts<'_>) -> Result<(acme::AcmeSettings, Vec<String>)> {
         let mut warnings = Vec::new();
         let eab = self.eab(&mut warnings)?;
         let dns = self.dns(&mut warnings)?;

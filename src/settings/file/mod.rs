@@ -18,10 +18,11 @@ use std::rc::Rc;
 use toml::de::DeTable;
 
 use self::document::Reader;
-use super::rows::{self, CA_ROOT, CA_URL, CONFIG, FINGERPRINT};
+use super::rows::{self, ALLOW_SHARED_CONFIG, CA_ROOT, CA_URL, CONFIG, FINGERPRINT};
 use super::{Layer, Row, Settings};
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::rootfs::remedy;
 use crate::rootfs::sharing::Sharing;
 
 pub(crate) use self::place::DEFAULT;
@@ -149,12 +150,21 @@ pub(crate) fn load(
 ) -> Result<Option<ConfigFile>> {
     let Some(Checked { file, problems }) = check(env, above, scope, variants)? else { return Ok(None) };
     let more = problems.len().saturating_sub(1);
+    let check = check_command(above);
     match problems.into_iter().next() {
         None => Ok(Some(file)),
         Some(first) if more == 0 && !first.hints().is_empty() => Err(first),
-        Some(first) if more == 0 => Err(first.hint("`trustup config check` looks at the whole file")),
-        Some(first) => Err(first.hint(format!("`trustup config check` lists this and {more} more"))),
+        Some(first) if more == 0 => Err(first.hint(format!("`{check}` looks at the whole file"))),
+        Some(first) => Err(first.hint(format!("`{check}` lists this and {more} more"))),
     }
+}
+
+/// The command that checks the same file.
+pub(crate) fn check_command(above: &Settings) -> String {
+    let named =
+        above.get(&CONFIG).map(|path| format!(" --config {}", remedy::quoted(&path.to_string_lossy())));
+    let shared = if above.is(&ALLOW_SHARED_CONFIG) { " --allow-shared-config" } else { "" };
+    format!("trustup config check{}{shared}", named.unwrap_or_default())
 }
 
 /// As [`load`], with all problems of the file.

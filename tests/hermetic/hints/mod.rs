@@ -7,7 +7,10 @@ mod dev_ca;
 mod extract;
 mod network;
 mod options;
+mod reports;
+mod settings;
 mod sources;
+mod start;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +20,7 @@ use std::path::Path;
 use crate::layers;
 
 /// The rows without a test that follows the hint, in words that may only get fewer.
-const NOT_FOLLOWED: usize = 307;
+const NOT_FOLLOWED: usize = 137;
 
 /// Every test of all rings, as `ring::file::name`, with its source.
 fn tests() -> BTreeMap<String, String> {

@@ -1,6 +1,5 @@
 //! pebble: every challenge, and what it is set up to make hard.
 
-
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
