@@ -1,8 +1,12 @@
 //! Hints: each is followed as it is printed, and works. `tests/support/hints.txt` is their inventory: a new hint needs
 //! a row with its test.
 
+mod configured;
 mod extract;
+mod methods;
 mod options;
+mod tokens;
+mod trusted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

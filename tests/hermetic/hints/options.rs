@@ -12,16 +12,22 @@ use crate::support::run::{Trustup, unpacked};
 
 /// The failures of a list of cases, shown together.
 #[derive(Default)]
-struct Cases(Vec<String>);
+pub(super) struct Cases(Vec<String>);
 
 impl Cases {
     /// `wrong` says `hint`; each of `right` follows it and ends with exit code 0.
-    fn case(&mut self, hint: &str, wrong: Trustup, right: impl IntoIterator<Item = Trustup>) {
+    pub(super) fn case(&mut self, hint: &str, wrong: Trustup, right: impl IntoIterator<Item = Trustup>) {
         self.ends_with(0, hint, wrong, right);
     }
 
     /// The same, where what follows needs a server that the test does not have: 6, unreachable, is beyond the fault.
-    fn ends_with(&mut self, code: i32, hint: &str, wrong: Trustup, right: impl IntoIterator<Item = Trustup>) {
+    pub(super) fn ends_with(
+        &mut self,
+        code: i32,
+        hint: &str,
+        wrong: Trustup,
+        right: impl IntoIterator<Item = Trustup>,
+    ) {
         let run = wrong.run();
         let is_said = run.stderr.lines().any(|line| line.contains("hint: ") && line.contains(hint));
         if run.code == Some(0) || !is_said {
@@ -36,7 +42,7 @@ impl Cases {
     }
 
     #[track_caller]
-    fn end(self) {
+    pub(super) fn end(self) {
         assert!(self.0.is_empty(), "{} hints: {}", self.0.len(), self.0.join("\n-----\n"));
     }
 }
