@@ -207,7 +207,6 @@ impl Method for TokenMethod {
             ca_names: &[],
             provisioners: None,
             presented_before: None,
-            ca_started: None,
         };
         diagnosis::before(&facts).map(drop).map_err(|error| error.at(&self.source))
     }

@@ -185,14 +185,14 @@ fn the_provisioners_of_a_ca() {
         with(&[&one, &two, &acme], &[]),
         [listed.token(&["--provisioner", "one"]), listed.token(&["--provisioner", "two"])],
     );
-    // What `step ca provisioner add` does to the list of a CA, a test with the real step-ca shows.
+    // What the command does to the list of a CA, a test with the real step-ca shows.
     cases.case(
-        "its administrator adds one with `step ca provisioner add",
+        "`step ca provisioner add NAME --type JWK --create` on the CA's host adds one",
         with(&[&acme], &[]),
         once_with(|| with(&[&acme, &one], &[])),
     );
     cases.case(
-        "it has none of type JWK: `step ca provisioner add",
+        "it has none of type JWK: `step ca provisioner add NAME --type JWK --create` on the CA's host adds one",
         with(&[&acme], &["--provisioner", "one"]),
         once_with(|| with(&[&acme, &one], &["--provisioner", "one"])),
     );
