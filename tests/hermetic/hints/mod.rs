@@ -3,6 +3,7 @@
 
 mod configured;
 mod extract;
+mod leftovers;
 mod methods;
 mod options;
 mod tokens;

@@ -1,0 +1,43 @@
+//! What a run that failed half-way leaves behind, and what its hint promises of the next one.
+
+use std::fs;
+
+use super::methods::{make_token, plain};
+use crate::support::enrollment::{Scene, write};
+use crate::support::run::Trustup;
+
+fn by_token(scene: &Scene, name: &str) -> Trustup {
+    plain(scene, "token", &["--token-file", &make_token(scene, name)])
+}
+
+/// The key has its place, the larger certificate has none.
+#[test]
+fn a_certificate_that_cannot_be_saved_needs_a_new_token() {
+    let scene = Scene::new();
+    let full = by_token(&scene, "token").file_limit(2).fails(1);
+    full.says([
+        "hint: the CA has issued a certificate, which is lost: a one-time token is spent now, and a new one is needed",
+    ]);
+    let token = scene.path("token");
+    plain(&scene, "token", &["--token-file"]).arg(&token).fails(4).says(["it was presented before"]);
+    by_token(&scene, "new").ok();
+    scene.pair();
+}
+
+#[test]
+fn a_damaged_record_of_a_key_is_removed() {
+    let scene = Scene::new();
+    let killed = by_token(&scene, "token").killed_at(2).run();
+    assert_eq!(killed.code, None, "{killed}");
+    let record = scene.path(".server.key.trustup/pending.json");
+    assert!(record.exists(), "{killed}");
+    write(&record, b"{", 0o600);
+    let refused = by_token(&scene, "second").fails(1);
+    let hint = format!("hint: remove `{}` and run again: trustup then makes a new key", record.display());
+    refused.says([&*hint, "and a one-time token that it sent for the old key needs to be replaced"]);
+    let old = fs::read(scene.path(".server.key.trustup/key.pem")).expect("the old key");
+    fs::remove_file(&record).expect("removed");
+    by_token(&scene, "third").ok();
+    scene.pair();
+    assert_ne!(fs::read(scene.path("server.key")).expect("the new key"), old);
+}
