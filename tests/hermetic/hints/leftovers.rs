@@ -6,6 +6,8 @@ use super::methods::{make_token, plain};
 use crate::support::enrollment::{Scene, write};
 use crate::support::run::Trustup;
 
+use rustix::process::Signal;
+
 fn by_token(scene: &Scene, name: &str) -> Trustup {
     plain(scene, "token", &["--token-file", &make_token(scene, name)])
 }
@@ -40,4 +42,24 @@ fn a_damaged_record_of_a_key_is_removed() {
     by_token(&scene, "third").ok();
     scene.pair();
     assert_ne!(fs::read(scene.path("server.key")).expect("the new key"), old);
+}
+
+/// What somebody else wrote between the last file and the look back is not taken for the pair.
+#[test]
+fn a_pair_that_another_program_changes_is_written_again() {
+    let stops = |step: &usize| Scene::new().enroll().stopped_at(*step, false).start().stops();
+    let last = (1..40).take_while(stops).last().expect("a run has steps");
+    let scene = Scene::new();
+    let run = scene.enroll().stopped_at(last, false).start();
+    assert!(run.stops(), "everything is in place");
+    let placed = fs::read(scene.path("server.crt")).expect("a certificate");
+    write(&scene.path("server.crt"), b"of another program", 0o644);
+    run.signal(Signal::CONT);
+    let run = run.end();
+    assert_eq!(run.code, Some(7), "{run}");
+    run.says(["hint: another program writes there, or the directory is not safe: see the cause"]);
+    // That program is gone; the CA need not be asked again.
+    scene.enroll().ok();
+    assert_eq!(fs::read(scene.path("server.crt")).expect("a certificate"), placed);
+    scene.pair();
 }
