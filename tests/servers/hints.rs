@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::enroll::Scene;
+use crate::enroll::{Scene, faketime, now};
 use crate::support::ca::{self, pem};
 use crate::support::hints;
 use crate::support::run::{Run, Trustup};
@@ -168,4 +168,29 @@ fn step_adds_provisioners_and_changes_their_keys() {
     on_the_host(&scene, &refused, "step ca provisioner add", &name, &with_key);
     scene.ca.restart();
     run(&scene, "provisioner").ok();
+}
+
+/// The same token and the same birth certificate work by the right clock.
+#[test]
+#[ignore = "needs step-ca and libfaketime"]
+fn a_wrong_clock_is_corrected() {
+    let scene = Scene::new(StepCaOptions { database: Database::None, ..StepCaOptions::default() });
+    let under = |time: &str, run: Trustup| {
+        let run = run.on_debug_build().env("LD_PRELOAD", faketime()).env("FAKETIME", time);
+        run.env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    };
+    let token = scene.token(now(), &scene.ca.url(), &["web.internal"]);
+    let run = under("-10m", scene.by_token(&token)).fails(4);
+    run.says(["wait until then; or correct the clocks: the one that made the token is ahead"]);
+    scene.by_token(&token).ok();
+    let birth = scene.ca.birth_pair_with(scene.place.path(), "web.internal", |params| {
+        params.not_before = rcgen::date_time_ymd(2024, 1, 1);
+    });
+    let by_birth = || {
+        let run = scene.of_ca("x5c").args(["web.internal", "--force", "--x5c-cert"]).arg(&birth.cert);
+        run.arg("--x5c-key").arg(&birth.key)
+    };
+    let run = under("@2020-01-01 00:00:00", by_birth()).fails(4);
+    run.says(["is not valid before 2024-01-01", "hint: check this machine's clock"]);
+    by_birth().ok();
 }
