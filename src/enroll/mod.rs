@@ -386,9 +386,10 @@ fn give_up(failure: methods::Failure, mut pending: Pending, before: usize) -> Er
     }
     match pending.discard_key() {
         Ok(()) => failure.error,
-        Err(_) => failure
+        Err(_) if pending.keeps_key() => failure
             .error
             .hint("the key that was made for this is left beside `--key`; the next run uses it again"),
+        Err(_) => failure.error,
     }
 }
 

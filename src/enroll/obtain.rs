@@ -55,9 +55,8 @@ pub(super) fn usable_methods<'a>(request: &'a IssueRequest, about: &IssueFacts<'
     }
     match first {
         Some(error) if usable.methods.is_empty() => Err(with_others(error, &usable.skipped)),
-        None if usable.methods.is_empty() => Err(Error::usage("no enrollment method is given").hint(
-            "name one, as `trustup enroll --help` lists them, or write an `enroll` block in trustup.toml",
-        )),
+        // Neither the command line nor trustup.toml requests a certificate without one.
+        None if usable.methods.is_empty() => Err(Error::usage("no enrollment method is given")),
         _ => Ok(usable),
     }
 }

@@ -357,8 +357,8 @@ fn request(
 fn output(path: &Path, name: &'static str) -> Result<String> {
     match (OutputOption { name, takes_standard: false }).parse(path)? {
         OutputTarget::File(path) => Ok(path),
-        OutputTarget::Standard => Err(Error::usage(format!("`{name}` needs the path of a file"))
-            .hint(format!("name a file: `{name} FILE`"))),
+        // An option that does not take it has refused it by now.
+        OutputTarget::Standard => Err(Error::usage(format!("`{name}` needs the path of a file"))),
     }
 }
 

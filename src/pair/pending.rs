@@ -141,14 +141,21 @@ impl Pending {
 
     /// The key that an earlier run saved, if it is really that: ours, 0600, of the wanted kind, its hash in the record.
     pub(crate) fn key(&self, wanted: KeyType) -> Result<Option<PrivateKey>> {
+        let key = self.saved_key()?.and_then(|bytes| PrivateKey::from_pem(&bytes).ok());
+        Ok(key.filter(|key| key.key_type() == Some(wanted)))
+    }
+
+    /// Whether the next run finds a saved key.
+    pub(crate) fn keeps_key(&self) -> bool {
+        matches!(self.saved_key(), Ok(Some(_)))
+    }
+
+    fn saved_key(&self) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let Some(recorded) = self.record.key else { return Ok(None) };
         let Some((bytes, meta)) = self.own.read(KEY, FILE_LIMIT)? else { return Ok(None) };
         let bytes = Zeroizing::new(bytes);
         let ours = meta.uid == crate::privilege::uid() && meta.mode == 0o600 && meta.links == 1;
-        if !ours || Fingerprint::of(&bytes) != recorded {
-            return Ok(None);
-        }
-        Ok(PrivateKey::from_pem(&bytes).ok().filter(|key| key.key_type() == Some(wanted)))
+        Ok(Some(bytes).filter(|bytes| ours && Fingerprint::of(bytes) == recorded))
     }
 
     /// Saves `key`, on disk when this returns. What was there before is discarded.

@@ -191,7 +191,7 @@ pub fn decrypt_key(provisioners: &Provisioners, name: &str, password: &[u8]) -> 
     }
     let error = refused.unwrap_or_else(|| Error::failed("the provisioner has no key"));
     let error = if error.hints().is_empty() {
-        error.hint("`step ca provisioner list` on the CA's host shows it; `step ca provisioner update` changes its key")
+        error.hint("on the CA's host `step ca provisioner list` shows it; `step ca provisioner remove NAME`, then `step ca provisioner add NAME --type JWK --create`, give it a new key")
     } else {
         error
     };

@@ -11,7 +11,7 @@ mod provisioner;
 pub(crate) mod spelling;
 
 pub use self::client::{RequestFailure, SignedChain, StepCaClient};
-pub(crate) use self::provisioner::{Provisioner, ProvisionerKind, Provisioners};
+pub(crate) use self::provisioner::{Provisioner, ProvisionerKind, Provisioners, hint_to_add};
 
 /// How far a token's times may be off (step-ca's `jwt.go`, both ways), in seconds.
 pub(crate) const LEEWAY: i64 = 60;

@@ -78,6 +78,16 @@ impl Provisioner {
     }
 }
 
+/// How the CA gets a provisioner of this kind (`JWK`, `X5C`, `ACME`): the whole command, as step needs it.
+pub(crate) fn hint_to_add(word: &str) -> String {
+    let more = match word {
+        "JWK" => " --create",
+        "X5C" => " --x5c-roots FILE",
+        _ => "",
+    };
+    format!("`step ca provisioner add NAME --type {word}{more}` on the CA's host adds one")
+}
+
 /// All of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Provisioners(pub Vec<Provisioner>);
@@ -149,7 +159,7 @@ impl Provisioners {
             None => Error::usage(format!("the CA has no provisioner `{shown}`")),
         };
         if names.is_empty() {
-            error.hint(format!("it has none of type {word}: `step ca provisioner add` makes one"))
+            error.hint(format!("it has none of type {word}: {}", hint_to_add(word)))
         } else {
             error.hint(format!("those of type {word} are {}", names.join(", ")))
         }

@@ -443,7 +443,7 @@ fn a_clock_that_is_wrong_is_named() {
 }
 
 /// Debian's libfaketime, which makes a program see another time.
-fn faketime() -> PathBuf {
+pub(crate) fn faketime() -> PathBuf {
     let machine = std::env::consts::ARCH;
     PathBuf::from(format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1"))
 }

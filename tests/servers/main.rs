@@ -16,6 +16,7 @@ mod config;
 mod dev_ca;
 mod enroll;
 mod guards;
+mod hints;
 mod same_as_step_ca;
 mod spelling;
 mod token;

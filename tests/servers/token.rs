@@ -338,7 +338,6 @@ fn found(ca: &StepCa, token: &str, our_clock: Option<i64>) -> Vec<Cause> {
         ca_names: &[],
         provisioners: Some(&provisioners),
         presented_before: None,
-        ca_started: None,
     };
     diagnosis::diagnose(&facts).into_iter().map(|finding| finding.cause).collect()
 }
@@ -354,7 +353,6 @@ fn explained(ca: &StepCa, token: &str, error: Error, presented_before: Option<i6
         ca_names: &[],
         provisioners: None,
         presented_before,
-        ca_started: None,
     };
     diagnosis::explain(error, &facts)
 }

@@ -15,6 +15,7 @@ mod from_outside;
 mod hints_about_keys;
 mod hints_followed;
 mod hints_of_files;
+mod hints_of_pairs;
 mod hints_of_starts;
 mod keys;
 mod keystore;

@@ -23,7 +23,7 @@ use crate::pair::pending::{Attempt, Pending};
 use crate::process::Children;
 use crate::settings::rows::DEFAULT_PROVISIONER;
 use crate::settings::{Opt, Settings};
-use crate::step_ca::{Provisioners, RequestFailure, StepCaClient, diagnosis, mint, spelling};
+use crate::step_ca::{Provisioners, RequestFailure, StepCaClient, diagnosis, hint_to_add, mint, spelling};
 use crate::text;
 
 use url::Url;
@@ -171,11 +171,8 @@ impl IssueOrder<'_> {
         if let Some(client) = &self.step_ca {
             return Ok(Arc::clone(client));
         }
-        let roots = self.roots.ok_or_else(|| {
-            Error::usage("the CA's root is not known").hint(
-                "give `--fingerprint HEX` or `--ca-root FILE`, or run `trustup bootstrap --ca-url URL --fingerprint HEX` first",
-            )
-        })?;
+        // Nobody gets here without: an address without a fingerprint or a root is an error before.
+        let roots = self.roots.ok_or_else(|| Error::usage("the CA's root is not known"))?;
         let client =
             Arc::new(StepCaClient::new(self.net, self.about.env, self.about.ca.url()?, &trust(roots))?);
         Ok(Arc::clone(self.step_ca.insert(client)))
@@ -205,8 +202,7 @@ pub(crate) fn only(provisioners: &Provisioners, word: &str) -> Result<String> {
         .collect();
     match of_kind.as_slice() {
         [only] => Ok((*only).to_owned()),
-        [] => Err(Error::usage(format!("the CA has no {word} provisioner"))
-            .hint("its administrator adds one with `step ca provisioner add`")),
+        [] => Err(Error::usage(format!("the CA has no {word} provisioner")).hint(hint_to_add(word))),
         several => {
             let list = several.iter().take(10).map(|name| format!("`{}`", text::escape(name)));
             Err(Error::usage(format!("the CA has several {word} provisioners, and none is chosen"))
@@ -272,7 +268,6 @@ pub(super) async fn sign(
         provisioners,
         // It may never have arrived: the request is tried again, and explained if it is refused.
         presented_before: None,
-        ca_started: None,
     };
     for warning in diagnosis::before(&facts)? {
         (order.warn)(&warning);

@@ -191,7 +191,6 @@ impl Method for TokenMethod {
             ca_names: &[],
             provisioners: None,
             presented_before: None,
-            ca_started: None,
         };
         diagnosis::before(&facts).map(drop).map_err(|error| error.at(self.secret.source()))
     }

@@ -32,8 +32,6 @@ pub struct RefusalFacts<'a> {
     pub provisioners: Option<&'a Provisioners>,
     /// When we presented this same token before, seconds since 1970.
     pub presented_before: Option<i64>,
-    /// When the CA was started, seconds since 1970, if that is known.
-    pub ca_started: Option<i64>,
 }
 
 /// A reason.
@@ -47,8 +45,6 @@ pub enum Cause {
     NotYetValid,
     /// It was used.
     Reused,
-    /// The CA accepts no token from before its start.
-    IssuedBeforeStart,
     /// It is for another CA, or another purpose.
     WrongAudience,
     /// No provisioner has the name.
@@ -91,7 +87,6 @@ pub fn diagnose(facts: &RefusalFacts<'_>) -> Vec<RefusalReason> {
     let mut findings = Vec::new();
     findings.extend(reuse(facts));
     findings.extend(times(facts, &token));
-    findings.extend(start(facts, &token));
     findings.extend(audience(facts, &token));
     findings.extend(signer(facts, &token));
     findings.extend(content(&token));
@@ -159,7 +154,7 @@ fn unseen(facts: &RefusalFacts<'_>) -> Vec<String> {
     let has_certificate = jws::peek(facts.token).is_ok_and(|token| token.header.contains_key("x5c"));
     [
         (true, "it may have been used before, here or elsewhere: a token works once"),
-        (facts.ca_started.is_none(), "if the CA was started after the token was made, it no longer accepts that token"),
+        (true, "if the CA was started after the token was made, it no longer accepts that token"),
         (
             has_certificate,
             "the provisioner may not know the authority of the birth certificate, which has to chain to one of its roots",
@@ -217,17 +212,6 @@ fn times(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalReason
         RefusalReason::new(Cause::NotYetValid, what, hint)
     } else {
         clocks("it is not valid yet by the CA's clock, only by this machine's".to_owned())
-    })
-}
-
-fn start(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalReason> {
-    let (started, issued) = (facts.ca_started?, token.time("iat")?);
-    (issued < started).then(|| {
-        RefusalReason::new(
-            Cause::IssuedBeforeStart,
-            format!("it was made before the CA was started ({})", text::moment(started)),
-            "make a new one: step-ca accepts no token from before its start, unless `disableIssuedAtCheck` is set",
-        )
     })
 }
 

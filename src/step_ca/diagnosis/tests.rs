@@ -48,7 +48,6 @@ fn facts<'a>(token: &'a str, url: &'a Url, provisioners: &'a Provisioners) -> Re
         ca_names: &[],
         provisioners: Some(provisioners),
         presented_before: None,
-        ca_started: Some(NOW - 10),
     }
 }
 
@@ -69,7 +68,6 @@ fn each_reason_is_found_and_no_other() {
         (json!({"exp": NOW - 61}), Some(Cause::Expired), "expired 61 s ago"),
         (json!({"nbf": NOW + 100}), Some(Cause::NotYetValid), "not valid before"),
         (json!({"iat": NOW + 100, "nbf": null}), Some(Cause::NotYetValid), "not valid before"),
-        (json!({"iat": NOW - 11}), Some(Cause::IssuedBeforeStart), "before the CA was started"),
         (json!({"aud": "https://old.test/1.0/sign"}), Some(Cause::WrongAudience), "`old.test:443`"),
         (json!({"aud": "http://ca.test/1.0/sign"}), Some(Cause::WrongAudience), "not for signing"),
         (json!({"aud": "https://ca.test/1.0/sign/"}), Some(Cause::WrongAudience), "not for signing"),
@@ -137,7 +135,7 @@ fn without_a_reason_the_unseen_ones_are_named() {
     let (url, all) = (url(), provisioners());
     let good = token(json!({}));
     let refused = || Error::not_trusted("the CA refused (HTTP status 401)").at("https://ca.test/1.0/sign");
-    let error = explain(refused(), &RefusalFacts { ca_started: None, ..facts(&good, &url, &all) });
+    let error = explain(refused(), &facts(&good, &url, &all));
     assert_eq!((error.kind().exit_code(), error.hints().len()), (4, 3));
     assert!(error.hints()[0].contains("used before") && error.hints()[1].contains("started after"));
     assert!(error.causes()[0].contains("401"), "{error}");
@@ -182,7 +180,7 @@ fn t7_extreme_times_break_nothing() {
     for time in [i64::MIN, -1, 0, 978_307_200, 4_070_908_800, i64::MAX] {
         for skew in [None, Some(i64::MIN), Some(i64::MAX), Some(time)] {
             let token = token(json!({"exp": time, "iat": time, "nbf": time}));
-            let facts = RefusalFacts { now: time, skew, ca_started: Some(time), ..facts(&token, &url, &all) };
+            let facts = RefusalFacts { now: time, skew, ..facts(&token, &url, &all) };
             let _ = (diagnose(&facts), before(&facts), explain(Error::not_trusted("x"), &facts));
         }
     }

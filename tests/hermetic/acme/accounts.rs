@@ -98,11 +98,17 @@ fn an_account_that_cannot_be_kept_is_not_made() {
     let place = Place::at(&server);
     fs::create_dir(place.path("directory")).expect("directory");
     let run = place.enroll().arg("--account-key").arg(place.path("missing/account.pem")).fails(1);
-    run.says(["no such directory", "--account-key"]);
+    run.says([
+        "no such directory",
+        "hint: `--account-key FILE` keeps the account's key: create its directory first",
+    ]);
     assert_eq!(server.count("/account"), 0, "{run}");
+    fs::create_dir(place.path("missing")).expect("directory");
+    place.enroll().arg("--account-key").arg(place.path("missing/account.pem")).fails(4).says([FINISHED]);
+    assert!(place.path("missing/account.pem").exists());
     // What was tried out leaves nothing behind.
     place.enroll().arg("--account-key").arg(place.path("directory/account.pem")).fails(4);
-    assert_eq!((server.count("/account"), names(&place)), (1, vec!["account.pem".to_owned()]));
+    assert_eq!((server.count("/account"), names(&place)), (2, vec!["account.pem".to_owned()]));
 }
 
 /// What is in the directory of the account.

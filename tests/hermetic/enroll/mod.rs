@@ -8,6 +8,6 @@ mod killed;
 mod options;
 mod placed;
 mod provisioners;
-mod trusted;
+pub(crate) mod trusted;
 
 use crate::support::enrollment::{Scene, chain, done, mode, result, write};

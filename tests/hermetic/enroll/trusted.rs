@@ -27,7 +27,7 @@ pub(super) fn own_token(scene: &Scene) -> std::path::PathBuf {
 }
 
 /// The same with other claims.
-pub(super) fn token_with(
+pub(crate) fn token_with(
     scene: &Scene,
     url: &str,
     root: Option<Fingerprint>,

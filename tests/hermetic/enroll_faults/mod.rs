@@ -2,6 +2,7 @@
 //! happened, the old pair stays as it was, and memory is bounded. And what must never be seen: keys, tokens, passwords.
 
 mod hostile_ca;
+mod next_run;
 mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -459,22 +460,4 @@ fn a_token_need_not_be_named_in_the_file() {
     assert_eq!(tokens(&scene.ca).len(), 1);
     // It is there now.
     enroll().ok();
-}
-
-/// After a fault the next run gets its certificate.
-#[test]
-fn the_next_run_succeeds() {
-    for fault in [Fault::NeverAnswers, Fault::ClosesInTheBody, Fault::AnotherKey, Fault::Status(500)] {
-        let broken = Scene::new(fault, "/1.0/sign").with_old_pair();
-        broken.enroll(Way::Provisioner).run();
-        let mended = Scene { directory: broken.directory, ca: HostileCa::start(Fault::None, "/") };
-        mended.put("root.pem", &mended.ca.root.pem);
-        let before = mended.pair();
-        mended.enroll(Way::Provisioner).ok();
-        assert_ne!(before, mended.pair(), "{fault:?}");
-        let left = files(&mended.path("tls"));
-        let keys =
-            left.iter().filter(|(_, content)| String::from_utf8_lossy(content).contains("PRIVATE KEY"));
-        assert_eq!(keys.count(), 1, "{fault:?}: a key is left over");
-    }
 }
