@@ -168,11 +168,21 @@ fn t39_a_store_that_was_named_is_an_error_before_anything_is_changed() {
                 continue;
             }
             let run = scene.bootstrap("odd.pem").args(options).fails(5);
-            for part in ["Java cannot load CN=Constrained Root", keystore, "hint: omit `java`"] {
+            for part in [
+                "Java cannot load CN=Constrained Root",
+                keystore,
+                "hint: omit `java` from `--stores`, and `--strict`: the keystore then lacks this root",
+                "hint: or have the CA issue a root certificate that Java can load",
+            ] {
                 assert!(run.stderr.contains(part), "{options:?}: {part}: {run}");
             }
             before.assert_same(&Tree::of(scene.root.path()), "refused");
+            // The other certificate of the CA.
+            scene.bootstrap("plain.pem").args(options).arg("--dry-run").ok();
         }
+        // And the other way out, with what is left of the options.
+        scene.bootstrap("odd.pem").args(["--stores", "system", "--dry-run"]).ok();
+        scene.bootstrap("odd.pem").ok().says(["warning", keystore]);
     }
 }
 

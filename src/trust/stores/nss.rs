@@ -187,7 +187,7 @@ fn open(
     match read_when_idle(sysroot, directory)? {
         Read::Nothing => Ok(None),
         Read::Dbm => Err(at(Error::unsupported("the NSS database has the old format (cert8.db)").hint(
-            "convert it with certutil (`certutil -L -d sql:DIR` makes the new files beside the old ones), then run again",
+            "convert it with certutil (`certutil -L -X -d sql:DIR` makes the new files beside the old ones), then run again",
         ))),
         Read::Incomplete(name) => Err(at(Error::failed(format!("`{name}` is missing beside the other file"))
             .hint("restore it, or move the other file away so that a new database is made"))),

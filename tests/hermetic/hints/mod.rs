@@ -3,6 +3,8 @@
 
 mod extract;
 mod options;
+mod places;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
