@@ -82,7 +82,8 @@ const LOSE_LAST: &str = "n=$(grep -n -e '-----BEGIN' /etc/ssl/certs/ca-certifica
 #[ignore = "needs root and real root file systems"]
 fn without_openssl_auto_is_builtin_and_native_an_error() {
     let case = Case::new(Base::Debian12, |root| root.remove("usr/bin/openssl"));
-    case.failed_and_undone(&case.bootstrap("native"), &[5], &["openssl"]);
+    let words = ["openssl", "`--updater auto` uses the built-in updater", "to install it: `apt-get install"];
+    case.failed_and_undone(&case.bootstrap("native"), &[5], &words);
     assert!(!case.root.at("var/lib/trustup").exists(), "state of a run that did nothing");
     case.worked(&case.bootstrap("auto"), "builtin");
     case.undone_by_untrust();
@@ -267,7 +268,10 @@ fn a_tool_that_loses_a_root_is_undone() {
         let case = Case::new(base, |root| wrap_tool(root, LOSE_FIRST));
         let bundle = String::from_utf8(case.root.read(BUNDLE)).unwrap();
         let lost = fingerprints(&bundle)[0].hex();
-        case.failed_and_undone(&case.bootstrap("native"), &[1], &[&lost[..16], "hook"]);
+        let hint = "this run was undone; `--updater builtin` keeps every root that is there";
+        case.failed_and_undone(&case.bootstrap("native"), &[1], &[&lost[..16], "hook", hint]);
+        case.worked(&case.bootstrap("builtin"), "builtin");
+        case.undone_by_untrust();
     }
 }
 
@@ -286,8 +290,28 @@ fn a_tool_that_leaves_ours_out_is_undone() {
     for base in [Base::Debian12, Base::Alpine] {
         let case = Case::new(base, |root| wrap_tool(root, LOSE_LAST));
         let pin = case.ca.pin();
-        case.failed_and_undone(&case.bootstrap("native"), &[1], &[&pin[..16]]);
+        let hint =
+            "this run was undone; `--updater builtin` writes the stores without the distribution's tool";
+        case.failed_and_undone(&case.bootstrap("native"), &[1], &[&pin[..16], hint]);
+        case.worked(&case.bootstrap("builtin"), "builtin");
+        case.undone_by_untrust();
     }
+}
+
+/// A file of somebody else that spoils the bundle, when the tool writes it again.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_file_that_spoils_the_tools_bundle_is_named() {
+    let case = Case::new(Base::Debian12, |_| {});
+    case.worked(&case.bootstrap("native"), "native");
+    let pem = ca::root("Broken Root").pem;
+    let broken = "usr/local/share/ca-certificates/broken.crt";
+    case.root.write(broken, &pem[..pem.find("-----END").unwrap()]);
+    let untrust = || case.root.trustup_inside(["untrust", "--all", "--updater", "native"]);
+    untrust().fails(1).says([&format!("hint: repair or remove `/{broken}` (")[..]]);
+    case.root.remove(broken);
+    untrust().ok();
+    case.before.assert_same(&case.root.tree(), "after untrust");
 }
 
 /// T14: a tool that others can write to is not run.

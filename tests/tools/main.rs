@@ -13,6 +13,7 @@ mod certificate_files;
 mod environment;
 mod from_outside;
 mod hints_followed;
+mod hints_of_places;
 mod keys;
 mod keystore;
 mod nss;
