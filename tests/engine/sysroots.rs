@@ -37,7 +37,16 @@ fn the_hints_unpack_what_docker_save_wrote() {
     Ended::from(save.args(["save", "--output"]).arg(&saved).arg(image).output().expect("client")).passed();
     let bootstrap = |sysroot: &Path| Trustup::at(sysroot, ["bootstrap", "--ca-file"]).arg(&root);
     let run = bootstrap(&saved).fails(2);
-    run.says(["a tar archive", "docker load"]);
+    run.says(["a tar archive", "an archive of `docker save` holds layers: `docker load -i FILE`, then:"]);
+    // First the hints of the archive itself.
+    let rootfs = place.path().join("rootfs");
+    let steps = commands(&run.stderr, image);
+    assert_eq!(steps.len(), 3, "{steps:?}: {run}");
+    for step in &steps[1..] {
+        follow(place.path(), &step.replace("FILE", "image.tar"));
+    }
+    bootstrap(&rootfs).arg("--dry-run").ok();
+    std::fs::remove_dir_all(&rootfs).unwrap();
 
     let unpacked = place.path().join("image");
     std::fs::create_dir(&unpacked).unwrap();
@@ -49,7 +58,6 @@ fn the_hints_unpack_what_docker_save_wrote() {
     for step in &steps {
         follow(place.path(), step);
     }
-    let rootfs = place.path().join("rootfs");
     bootstrap(&rootfs).ok();
     Trustup::at(&rootfs, ["status"]).ok();
 
