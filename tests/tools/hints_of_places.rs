@@ -144,7 +144,12 @@ fn directories_are_mounted_instead_of_single_files() {
     let refused =
         scene.after("mount --bind GIVEN/trustup/state.json ROOT/var/lib/trustup/state.json", &run());
     let directory = "mount --bind GIVEN/trustup ROOT/var/lib/trustup";
+    refused.says(["hint: the journal is kept: the next run tries again to undo this"]);
+    let journal = scene.at("var/lib/trustup/journal.json");
+    assert!(journal.exists(), "{refused}");
     helps("mount the directory, not the file", &refused, &scene.after(directory, &run()));
+    run().ok();
+    assert!(!journal.exists());
 }
 
 /// A pair's file that is mounted by itself, read-only.
@@ -284,4 +289,45 @@ fn an_old_database_is_converted_with_certutil() {
     follow(&renew, &place, &[("DIRECTORY", "."), ("NONE", &none)], "");
     helps("convert it with certutil", &refused, &named().run());
     certutil("-L -d sql:. -n old");
+}
+
+/// Trying a password takes seconds here: that is left alone, but where it was asked for.
+#[test]
+#[ignore = "needs keytool"]
+fn a_keystore_that_costs_much_is_changed_when_java_is_named() {
+    let scene = Scene::new();
+    let place = scene.at("opt/jdk/lib/security");
+    fs::create_dir_all(&place).unwrap();
+    let theirs = ca::root("Their Root").write(scene.given.path(), "their.pem");
+    let make = "keytool -J-Dkeystore.pkcs12.macIterationCount=2500000 -importcert -noprompt -alias theirs -file FILE \
+                -keystore cacerts -storepass changeit -storetype PKCS12";
+    follow(make, &place, &[("FILE", theirs.to_str().unwrap())], "");
+    let before = fs::read(place.join("cacerts")).unwrap();
+    scene.bootstrap().ok().says(["`--stores java` changes it anyway, however long that takes"]);
+    assert_eq!(fs::read(place.join("cacerts")).unwrap(), before);
+    scene.bootstrap().args(["--stores", "java"]).ok();
+    assert_ne!(fs::read(place.join("cacerts")).unwrap(), before);
+}
+
+/// The keystore that the distribution's tool writes, replaced by one with another password.
+#[test]
+#[ignore = "needs keytool"]
+fn a_keystore_of_the_distribution_is_made_anew_with_its_password() {
+    let scene = Scene { root: unpacked("fedora-42"), ..Scene::new() };
+    let place = scene.at("etc/pki/ca-trust/extracted/java");
+    let theirs = ca::root("Their Root").write(scene.given.path(), "their.pem");
+    fs::remove_file(place.join("cacerts")).unwrap();
+    let make = "keytool -importcert -noprompt -alias theirs -file FILE -keystore cacerts -storepass secret \
+                -storetype PKCS12";
+    follow(make, &place, &[("FILE", theirs.to_str().unwrap())], "");
+    let named = || scene.bootstrap().args(["--stores", "system,java"]);
+    let refused = named().run();
+    refused.says(["hint: `keytool -importkeystore -deststoretype JKS` into a new file with the password `changeit` makes a keystore that it can change"]);
+    let convert = command(&refused, "keytool -importkeystore");
+    let convert = format!(
+        "{convert} -srckeystore cacerts -srcstorepass secret -destkeystore new -deststorepass changeit -noprompt"
+    );
+    follow(&convert, &place, &[], "");
+    fs::rename(place.join("new"), place.join("cacerts")).unwrap();
+    helps("keytool -importkeystore", &refused, &named().run());
 }

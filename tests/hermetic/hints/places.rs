@@ -124,3 +124,25 @@ fn the_private_store_has_a_place_of_its_own() {
     steps.other("use a directory whose name is plain text", env(&odd), |_| env(&plain));
     steps.end();
 }
+
+/// Another program changes the bundle right before a step of the run.
+#[test]
+fn what_changed_during_a_run_is_no_obstacle_to_the_next() {
+    let mut refusals = 0;
+    for step in 1..=12 {
+        let scene = crate::stores::Scene::new("debian-12");
+        let running = scene.bootstrap().stopped_at(step, false).start();
+        if !running.stops() {
+            break;
+        }
+        scene.append("etc/ssl/certs/ca-certificates.crt", "# theirs\n");
+        running.signal(rustix::process::Signal::CONT);
+        let run = running.end();
+        if run.stderr.contains("hint: run again when no other program changes the root file system") {
+            refusals += 1;
+        }
+        scene.bootstrap().ok();
+        scene.trustup(["status"]).ok();
+    }
+    assert!(refusals > 0);
+}
