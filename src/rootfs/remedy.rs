@@ -120,7 +120,7 @@ fn inspect(path: &str) -> Option<Meta> {
 }
 
 /// A path as an argument in a shell.
-pub(super) fn quoted(path: &str) -> String {
+pub(crate) fn quoted(path: &str) -> String {
     let is_plain =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | ':' | '@' | '%');
     if !path.is_empty() && path.chars().all(is_plain) && !path.starts_with('-') {

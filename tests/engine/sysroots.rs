@@ -61,6 +61,18 @@ fn the_hints_unpack_what_docker_save_wrote() {
     bootstrap(&rootfs).ok();
     Trustup::at(&rootfs, ["status"]).ok();
 
+    // The context of a build.
+    let context = place.path().join("context");
+    std::fs::create_dir(&context).unwrap();
+    std::fs::write(context.join("Dockerfile"), format!("FROM {image}\nLABEL built=here\n")).unwrap();
+    let run = bootstrap(&context).fails(2);
+    run.says(["hint: build the image first; then:"]);
+    follow(place.path(), "docker build --quiet --tag built-here context");
+    let [step] = &commands(&run.stderr, "built-here")[..] else { panic!("{run}") };
+    std::fs::remove_dir_all(&rootfs).unwrap();
+    follow(place.path(), step);
+    bootstrap(&rootfs).arg("--dry-run").ok();
+
     // And an empty directory.
     let empty = place.path().join("empty");
     std::fs::create_dir(&empty).unwrap();

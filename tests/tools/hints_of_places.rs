@@ -260,6 +260,22 @@ fn a_directory_and_its_files_belong_to_one_user() {
     helps(hint, &refused, &scene.bootstrap().arg("--strict").run());
 }
 
+/// A copy of the roots for a service, which root wrote before into the service's directory.
+#[test]
+#[ignore = "needs root"]
+fn a_copy_for_a_service_belongs_to_the_owner_of_its_directory() {
+    let scene = Scene::new();
+    fs::create_dir_all(scene.at("srv/app")).unwrap();
+    fs::write(scene.at("srv/app/ca.pem"), ca::root("Older Root").pem).unwrap();
+    chown(scene.at("srv/app"), Some(USER), Some(USER)).unwrap();
+    let copied = || scene.bootstrap().args(["--ca-out", "/srv/app/ca.pem"]);
+    let refused = copied().run();
+    refused.says(["hint: `chown 1000 ", "or omit the option that names it, such as `--ca-out`"]);
+    helps("or omit the option that names it", &refused, &scene.bootstrap().arg("--dry-run").run());
+    follow(&command(&refused, "chown 1000 "), scene.given.path(), &[], "");
+    helps("or omit the option that names it", &refused, &copied().run());
+}
+
 /// As NSS before 3.12 made it, and Debian's certutil still can.
 #[test]
 #[ignore = "needs libnss3-tools"]
