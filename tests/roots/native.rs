@@ -1,6 +1,7 @@
 //! The native tool when something is wrong with it: each case runs inside a real root, where trustup would use the tool.
 
 use crate::support::ca::{self, Root, fingerprints};
+use crate::support::hints::command;
 use crate::support::program::write_program;
 use crate::support::roots::{Base, RootFs};
 use crate::support::run::Run;
@@ -87,6 +88,26 @@ fn without_openssl_auto_is_builtin_and_native_an_error() {
     assert!(!case.root.at("var/lib/trustup").exists(), "state of a run that did nothing");
     case.worked(&case.bootstrap("auto"), "builtin");
     case.undone_by_untrust();
+}
+
+/// A repository of the packages that a bare root keeps, so that apt needs no network.
+const LOCAL_REPOSITORY: &str = "mkdir /srv/debs; cp /var/cache/apt/archives/*.deb /srv/debs; cd /srv/debs\n\
+    for deb in *.deb; do\n\
+        dpkg-deb -f \"$deb\"; echo \"Filename: ./$deb\"; echo \"Size: $(stat -c %s \"$deb\")\"\n\
+        echo \"SHA256: $(sha256sum \"$deb\" | cut -d' ' -f1)\"; echo\n\
+    done >Packages\n\
+    echo 'deb [trusted=yes] file:/srv/debs ./' >/etc/apt/sources.list";
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn the_package_of_the_hint_brings_the_tool() {
+    let case = Case::new(Base::Debian12Bare, |root| {
+        root.run(&["sh", "-euc", LOCAL_REPOSITORY]);
+    });
+    let refused = case.bootstrap("native");
+    case.failed_and_undone(&refused, &[5], &["to install it: `apt-get update && apt-get install "]);
+    case.root.run(&["sh", "-euc", &command(&refused, "apt-get ")]);
+    case.worked(&case.bootstrap("native"), "native");
 }
 
 #[test]
