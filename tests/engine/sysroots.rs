@@ -88,3 +88,51 @@ fn the_hints_unpack_what_docker_save_wrote() {
     bootstrap(&empty).ok();
     Trustup::at(&empty, ["status"]).ok();
 }
+
+/// What skopeo copies to a directory, in both of its forms.
+#[test]
+#[ignore = "needs root, Debian's docker.io, skopeo and umoci"]
+fn the_hints_unpack_what_skopeo_copied() {
+    let image = debian_with_ca_certificates();
+    let place = tempfile::tempdir().unwrap();
+    let root = ca::root("Root of a Copied Image").write(place.path(), "root.pem");
+    let bootstrap = |sysroot: &Path| Trustup::at(sysroot, ["bootstrap", "--ca-file"]).arg(&root);
+    let rootfs = place.path().join("rootfs");
+    let mut save = engine().docker();
+    Ended::from(
+        save.args(["save", "--output"]).arg(place.path().join("image.tar")).arg(image).output().unwrap(),
+    )
+    .passed();
+    follow(place.path(), "skopeo copy docker-archive:image.tar oci:layout:tag");
+    follow(place.path(), "skopeo copy docker-archive:image.tar dir:copy");
+    // Skopeo knows no DOCKER_HOST: the engine of the tests is not at the usual place.
+    let fill = |command: &str| {
+        let filled = command.replace("IMAGE", "copied").replace(":TAG", ":tag");
+        filled.replace("skopeo copy ", "skopeo copy --dest-daemon-host \"$DOCKER_HOST\" ")
+    };
+    let quoted = |said: &str, program: &str| {
+        let hints = said.lines().filter(|line| line.contains("hint: "));
+        let mut found = hints.flat_map(|line| line.split('`').skip(1).step_by(2));
+        let found = found.find(|text| text.starts_with(program)).map(fill);
+        found.unwrap_or_else(|| panic!("no command of {program}: {said}"))
+    };
+    let loaded = |said: &str| {
+        follow(place.path(), &quoted(said, "skopeo copy "));
+        follow(
+            place.path(),
+            &quoted(said, "mkdir rootfs ").replace("create copied x", "create copied:tag x"),
+        );
+        bootstrap(&rootfs).arg("--dry-run").ok();
+        std::fs::remove_dir_all(&rootfs).unwrap();
+    };
+
+    let run = bootstrap(&place.path().join("layout")).fails(2);
+    run.says(["its layers are archives and must be unpacked: `umoci unpack --image ", "`skopeo copy oci:"]);
+    follow(place.path(), &quoted(&run.stderr, "umoci unpack "));
+    bootstrap(&place.path().join("bundle/rootfs")).ok();
+    loaded(&run.stderr);
+
+    let run = bootstrap(&place.path().join("copy")).fails(2);
+    run.says(["hint: load it with `skopeo copy dir:"]);
+    loaded(&run.stderr);
+}
