@@ -401,7 +401,7 @@ fn missing_ancestors(view: &View, path: &str) -> Result<Vec<String>> {
             Some(_) => {
                 return Err(Error::failed("expected a directory, found a file")
                     .at(view.sysroot().display(&directory))
-                    .hint("name a path below a directory, or create one there"));
+                    .hint("move the file to another place, and run again"));
             }
             None if view.sysroot().lstat(&directory)?.is_some() => {
                 return Err(Error::failed("expected a directory, found a dangling symlink")

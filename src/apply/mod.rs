@@ -294,7 +294,7 @@ fn unavailable(sysroot: &Sysroot, why: Unavailable) -> Error {
             error.hint("`--private-dir DIR` names a directory on a file system with locks, such as a local volume or a tmpfs")
         }
         Unavailable::Failed(error) if sysroot.is_host() => error.hint(format!(
-            "mount a file system with locks at `{place}`, such as a local volume, an `emptyDir` or a tmpfs, or run trustup where the image is built"
+            "mount a file system with locks at `{place}`, such as a local volume, an `emptyDir` or a tmpfs, and run `chmod 700 {place}`; or run trustup where the image is built"
         )),
         Unavailable::Failed(error) => {
             error.hint("copy the root file system to a local disk, and run trustup on the copy")

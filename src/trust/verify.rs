@@ -291,7 +291,7 @@ pub(crate) fn compare(
             return Err(match why {
                 Some(why) => error.because(anyhow::anyhow!("{why}")),
                 None => {
-                    error.hint("this run was undone; `trustup doctor` shows what is wrong with that store")
+                    error.hint("this run was undone; `--updater builtin` writes the stores without the distribution's tool")
                 }
             });
         }

@@ -290,6 +290,37 @@ fn what_cannot_be_changed_is_left_alone_or_an_error() {
     }
 }
 
+/// Hints about a database that is not whole: each is followed as it is printed.
+#[test]
+fn a_database_that_is_not_whole_is_restored_or_made_anew() {
+    let named = |scene: &Scene| scene.bootstrap().args(["--stores", "nss"]);
+    let (cert9, key4) = (format!("{NSS}/cert9.db"), format!("{NSS}/key4.db"));
+    let hint =
+        "hint: restore it, or move the other file away: `--nss-db DIR` then makes a new database there";
+    let scene = Scene::new();
+    fs::rename(scene.at(&key4), scene.given.path().join("key4.db")).unwrap();
+    named(&scene).fails(1).says(["`key4.db` is missing", hint]);
+    fs::copy(scene.given.path().join("key4.db"), scene.at(&key4)).unwrap();
+    named(&scene).ok();
+    assert!(scene.in_databases().contains(&scene.ca.fingerprint));
+
+    let scene = Scene::new();
+    fs::remove_file(scene.at(&key4)).unwrap();
+    named(&scene).fails(1).says([hint]);
+    fs::rename(scene.at(&cert9), scene.given.path().join("cert9.db")).unwrap();
+    named(&scene).args(["--nss-db", &format!("/{NSS}")]).ok();
+    assert!(scene.in_databases().contains(&scene.ca.fingerprint));
+
+    // A browser removes its journal when it ends.
+    let scene = Scene::new();
+    let journal = format!("{cert9}-journal");
+    scene.write(&journal, b"");
+    named(&scene).fails(1).says(["hint: stop the program that uses it (a browser), and run again"]);
+    fs::remove_file(scene.at(&journal)).unwrap();
+    named(&scene).ok();
+    assert!(scene.in_databases().contains(&scene.ca.fingerprint));
+}
+
 #[test]
 fn a_password_file_opens_what_a_password_closes() {
     let scene = Scene::new();

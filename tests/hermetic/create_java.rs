@@ -102,7 +102,11 @@ fn a_java_without_a_keystore_is_an_error_where_java_was_asked_for() {
         let before = scene.tree();
         for args in [&["--stores", "java"][..], &["--stores", "system,java"], &["--strict"]] {
             let run = scene.bootstrap().args(args.iter().copied()).fails(5);
-            run.says(["this Java has no keystore", CACERTS, "--create-java"]);
+            run.says(["this Java has no keystore", CACERTS, "`--create-java` makes one from the roots of"]);
+            before.assert_same(&scene.tree(), lack);
+            scene.bootstrap().args(args.iter().copied()).arg("--create-java").ok();
+            assert!(scene.held(CACERTS).contains(&scene.ca.fingerprint), "{lack}");
+            scene.trustup(["untrust", "--all"]).ok();
             before.assert_same(&scene.tree(), lack);
         }
         // Nobody asked for Java: a warning that says what to do.
@@ -237,9 +241,15 @@ fn a_keystore_of_another_name_is_neither_changed_nor_replaced() {
     symlink("/etc/company.jks", scene.at(CACERTS)).unwrap();
     let before = scene.tree();
     for args in [&["--strict"][..], &["--stores", "java"], &["--stores", "java", "--create-java"]] {
-        scene.bootstrap().args(args.iter().copied()).fails(5).says(["etc/company.jks", "hint:"]);
+        let refused = scene.bootstrap().args(args.iter().copied()).fails(5);
+        refused.says(["etc/company.jks", "hint: rename it to `cacerts`, and point Java's links to it"]);
         before.assert_same(&scene.tree(), "a keystore of another name");
     }
+    fs::rename(scene.at("etc/company.jks"), scene.at("etc/cacerts")).unwrap();
+    fs::remove_file(scene.at(CACERTS)).unwrap();
+    symlink("/etc/cacerts", scene.at(CACERTS)).unwrap();
+    scene.bootstrap().args(["--stores", "java"]).ok();
+    assert_eq!(scene.held("etc/cacerts"), scene.both());
 }
 
 /// Threat T35: another user's directory is not ours to write in, nor where that user's link leads.

@@ -287,15 +287,18 @@ fn two_runs_at_once_wait_for_each_other_and_give_up_in_time() {
     let refused = scene.bootstrap(1).args(["--timeout", "1s"]).fails(1);
     assert!(started.elapsed() >= Duration::from_millis(900), "gave up at once: {refused}");
     assert!(started.elapsed() < Duration::from_secs(20), "waited too long: {refused}");
-    refused.says(["lock", "hint:"]);
+    refused.says(["lock", "hint: wait for it to end; `--timeout` sets how long trustup waits"]);
     before.assert_same(&Tree::of(&scene.sysroot()), "without the lock");
     // What only reads, and what has nothing to do, needs no lock.
     Trustup::at(&scene.sysroot(), ["status"]).ok();
     Trustup::at(&scene.sysroot(), ["detect"]).ok();
     scene.bootstrap(0).args(["--timeout", "1s"]).ok();
     scene.bootstrap(1).args(["--dry-run", "--timeout", "1s"]).ok();
+    // As the hint says: one that has the time waits until the other ends.
+    let waiting = scene.bootstrap(1).args(["--timeout", "60s"]).start();
     drop(lock);
-    scene.bootstrap(1).ok();
+    let waited = waiting.end();
+    assert_eq!(waited.code, Some(0), "{waited}");
 }
 
 #[test]

@@ -225,7 +225,7 @@ fn a_keystore_that_lacks_ours_is_not_named() {
 #[test]
 fn t39_a_root_that_java_cannot_load_is_left_out_of_the_private_keystore() {
     let home = Home::new();
-    let odd = crate::left_out::no_java("Constrained Root");
+    let odd = crate::support::ca::no_java("Constrained Root");
     odd.write(home.directory.path(), "root.pem");
     let answer = home.bootstrap().arg("--json").ok().json();
     let warnings = answer["warnings"].to_string();

@@ -50,6 +50,20 @@ pub fn root_with(params: CertificateParams) -> Root {
     }
 }
 
+/// A root whose critical nameConstraints have a URI with a scheme: Java loads nothing of a keystore that holds it.
+pub fn no_java(name: &str) -> Root {
+    let uri = b"https://example.com";
+    let base = [&[0x86, uri.len() as u8][..], uri].concat();
+    let subtree = [&[0x30, base.len() as u8][..], &base].concat();
+    let permitted = [&[0xa0, subtree.len() as u8][..], &subtree].concat();
+    let value = [&[0x30, permitted.len() as u8][..], &permitted].concat();
+    let mut params = root_params(name);
+    let mut extension = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 30], value);
+    extension.set_criticality(true);
+    params.custom_extensions = vec![extension];
+    root_with(params)
+}
+
 impl Root {
     /// A certificate from `params`, signed by this root: PEM.
     pub fn sign(&self, params: CertificateParams) -> String {

@@ -16,6 +16,7 @@ mod hints_about_keys;
 mod hints_followed;
 mod hints_of_files;
 mod hints_of_pairs;
+mod hints_of_places;
 mod hints_of_starts;
 mod keys;
 mod keystore;

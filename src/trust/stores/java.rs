@@ -107,7 +107,7 @@ pub(super) fn find(
                 Held::Keystore if updater.native_writes(&found.path) && !is_output(&found.path) => {
                     let error = Error::unsupported("the update of the distribution cannot change this keystore")
                         .at(sysroot.display(&found.path))
-                        .hint("`keytool -importkeystore` into a new file with the password `changeit` makes a keystore that it can change");
+                        .hint("`keytool -importkeystore -deststoretype JKS` into a new file with the password `changeit` makes a keystore that it can change");
                     problems.push(error);
                 }
                 Held::Keystore if NAMES.contains(&split(&found.path).1) => paths.push(found.path.clone()),

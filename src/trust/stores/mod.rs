@@ -426,7 +426,7 @@ pub(crate) fn left_out_error(root: &Certificate, why: &str) -> Error {
         root.subject(),
         root.fingerprint()
     ))
-    .hint("omit `java` from `--stores`, and `--strict`: the root is then left out of the keystore, with a warning")
+    .hint("omit `java` from `--stores`, and `--strict`: the keystore then lacks this root")
     .hint("or have the CA issue a root certificate that Java can load")
 }
 

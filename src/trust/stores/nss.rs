@@ -187,10 +187,10 @@ fn open(
     match read_when_idle(sysroot, directory)? {
         Read::Nothing => Ok(None),
         Read::Dbm => Err(at(Error::unsupported("the NSS database has the old format (cert8.db)").hint(
-            "convert it with certutil (`certutil -L -d sql:DIR` makes the new files beside the old ones), then run again",
+            "convert it with certutil (`certutil -L -X -d sql:DIR` makes the new files beside the old ones), then run again",
         ))),
         Read::Incomplete(name) => Err(at(Error::failed(format!("`{name}` is missing beside the other file"))
-            .hint("restore it, or move the other file away so that a new database is made"))),
+            .hint("restore it, or move the other file away: `--nss-db DIR` then makes a new database there"))),
         Read::InUse(name) => Err(at(Error::failed(format!("`{name}` shows that the database is in use, or was left half-written"))
             .hint("stop the program that uses it (a browser), and run again"))),
         Read::Databases { cert9, key4 } => {
