@@ -33,6 +33,10 @@ pub(crate) const FILE: &str = "state.json";
 /// A state names a few hundred paths and certificates. A larger one is neither read nor written.
 pub(crate) const LIMIT: u64 = 64 * 1024 * 1024;
 
+/// Where a state or journal would be refused by the next run.
+pub(crate) const UNREADABLE_HINT: &str =
+    "trustup could not read this record again, so it changes nothing; please report this";
+
 /// Version 1: the first. Version 2: a file in which `row_named`, `records.*.via` or `added.*.*.certificate` carries
 /// what a trustup that does not know these fields would get wrong.
 const FORMAT: Format = Format { what: "trust state", field: Field::Schema, newest: 2, unnamed: None };
@@ -291,15 +295,12 @@ impl State {
                 LIMIT >> 20
             ))
             .at(place())
-            .hint("a file in a trust store is far too large: `trustup detect` lists the stores; remove that file and run again"));
+            .hint(UNREADABLE_HINT));
         }
-        check_values(&bytes).map_err(Error::failed).and_then(|()| self.clone().check(sysroot)).map_err(
-            |error| {
-                error.at(place()).hint(
-                    "trustup could not read this record again, so it changes nothing; please report this",
-                )
-            },
-        )
+        check_values(&bytes)
+            .map_err(Error::failed)
+            .and_then(|()| self.clone().check(sysroot))
+            .map_err(|error| error.at(place()).hint(UNREADABLE_HINT))
     }
 
     /// Reads and checks the state of a root file system; an empty one if there is none.

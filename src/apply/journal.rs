@@ -13,7 +13,7 @@ use crate::rootfs::path::child;
 use crate::rootfs::record::{Mark, PathRecord, Saved};
 use crate::rootfs::tree::{self, Node};
 use crate::rootfs::{FileKind, Sysroot, remedy};
-use crate::state::{self, State};
+use crate::state::{self, State, UNREADABLE_HINT};
 use crate::trust::distro::{self, Distro};
 use crate::trust::updater::Ownership;
 use crate::versioned::{Field, Format, Unreadable, check_values, is_newer};
@@ -152,12 +152,12 @@ impl Journal {
                 bytes.len() >> 20,
                 LIMIT >> 20
             ))
-            .hint("a file in a trust store is far too large: `trustup detect` lists the stores; remove that file and run again")));
+            .hint(UNREADABLE_HINT)));
         }
-        check_values(&bytes).map_err(Error::failed).and_then(|()| self.check(sysroot)).map_err(|error| {
-            at(error)
-                .hint("trustup could not read this journal again, so it changes nothing; please report this")
-        })?;
+        check_values(&bytes)
+            .map_err(Error::failed)
+            .and_then(|()| self.check(sysroot))
+            .map_err(|error| at(error).hint(UNREADABLE_HINT))?;
         Ok(bytes)
     }
 
