@@ -10,10 +10,10 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::names::PermittedNames;
-use crate::cert::{Certificate, SubjectAltName};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
-use crate::key::{KeyType, PrivateKey, PublicKey};
+use crate::pki::cert::{Certificate, SubjectAltName};
+use crate::pki::fingerprint::Fingerprint;
+use crate::pki::key::{KeyType, PrivateKey, PublicKey};
 
 pub(super) const DAY: u64 = 24 * 60 * 60;
 const ROOT_DAYS: u64 = 30;

@@ -14,10 +14,10 @@ use super::dns::{Dns, ResolverSettings};
 use super::failure::find;
 use super::tls::{Clock, provider};
 use super::tls_words;
-use crate::cert::Certificate;
-use crate::cert::facts::KeyKind;
-use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::host::env::Env;
+use crate::pki::cert::Certificate;
+use crate::pki::cert::facts::KeyKind;
 use crate::text;
 
 /// What a server presented.

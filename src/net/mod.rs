@@ -9,6 +9,7 @@ pub mod dns;
 mod failure;
 mod fetch;
 pub mod handshake;
+pub(crate) mod listener;
 pub(crate) mod progress;
 pub(crate) mod proxy;
 pub(crate) mod retry;
@@ -29,9 +30,9 @@ pub use self::tls::Trust;
 use self::dns::Dns;
 use self::progress::Note;
 use self::proxy::Proxies;
-use crate::env::Env;
 use crate::error::Result;
-use crate::shutdown::Shutdown;
+use crate::host::env::Env;
+use crate::host::shutdown::Shutdown;
 
 /// Where requests come from.
 #[derive(Clone, Debug)]

@@ -210,7 +210,7 @@ impl Facts {
                 return Ok(Err(WhyNot::Unusable(format!("`{program}` needs `{needed}`, which is missing"))));
             }
         }
-        if !crate::privilege::is_root() {
+        if !crate::host::privilege::is_root() {
             return Ok(Err(WhyNot::Unusable(format!("`{program}` needs root"))));
         }
         if let Some(why) = process::unsafe_to_run(sysroot, &program)? {

@@ -15,8 +15,8 @@ use std::rc::Rc;
 
 pub(crate) use self::contents::FileCertificates;
 use self::contents::ParsedCertificates;
-use crate::cert::Certificate;
 use crate::error::{Error, Result};
+use crate::pki::cert::Certificate;
 use crate::rootfs::budget;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::tree::{self, Node};

@@ -6,10 +6,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use serde_json::Value;
-use trustup::cert::Certificate;
-use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{Keystore, KeystoreFormat, StorePassword};
-use trustup::nss::Databases;
+use trustup::pki::cert::Certificate;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::keystore::{Keystore, KeystoreFormat, StorePassword};
+use trustup::pki::nss::Databases;
 
 use crate::support::ca::{self, Root};
 use crate::support::run::Trustup;

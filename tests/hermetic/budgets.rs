@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use trustup::cert::Certificate;
-use trustup::fingerprint::Fingerprint;
-use trustup::keystore::Keystore;
-use trustup::nss::Databases;
+use trustup::pki::cert::Certificate;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::keystore::Keystore;
+use trustup::pki::nss::Databases;
 
 use crate::support::ca::{self, Root};
 use crate::support::run::{Run, Trustup, unpacked};

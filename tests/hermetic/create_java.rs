@@ -6,9 +6,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
-use trustup::cert::Certificate;
-use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{EntryContent, Keystore, KeystoreFormat, StorePassword};
+use trustup::pki::cert::Certificate;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::keystore::{EntryContent, Keystore, KeystoreFormat, StorePassword};
 
 use crate::support::ca::{self, Root};
 use crate::support::run::{Run, Trustup};
@@ -212,7 +212,7 @@ fn roots_that_java_cannot_load_are_not_in_it() {
     for_mail.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     for_mail.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::EmailProtection];
     let for_mail = for_mail.self_signed(&key).unwrap();
-    let pem = |der: &[u8]| trustup::cert::pem::encode(der);
+    let pem = |der: &[u8]| trustup::pki::cert::pem::encode(der);
     let bundle = [scene.vendor.pem.clone(), pem(nameless.der()), pem(for_mail.der())].concat();
     scene.write(BUNDLE, bundle.as_bytes());
     scene.bootstrap().arg("--create-java").ok();

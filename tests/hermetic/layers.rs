@@ -7,19 +7,20 @@ use std::path::{Path, PathBuf};
 
 /// The modules of the crate, from the bottom up: each uses only modules of the lines before its own.
 const LAYERS: &[&[&str]] = &[
-    &["error", "text", "env", "duration", "privilege", "listener", "filled_in", "well_known"],
-    &["fingerprint", "versioned", "runtime", "random"],
-    &["cert", "rootfs"],
-    &["shutdown"],
-    &["key", "keystore", "nss", "net", "process", "secret", "private_store"],
-    &["jose"],
-    &["acme", "pair", "source", "trust", "fixture"],
-    &["dev_ca", "step_ca", "state", "plan", "settings"],
-    &["summary"],
-    &["apply", "enroll", "doctor", "demo", "ui"],
-    &["reconcile", "token"],
-    &["bootstrap"],
+    &["error", "text", "duration", "versioned", "random"],
+    &["pki"],
+    &["host"],
+    &["rootfs"],
+    &["process"],
+    &["net"],
+    &["settings"],
+    &["acme", "step_ca"],
+    &["trust"],
+    &["certificate"],
+    &["doctor"],
     &["config_check"],
+    &["dev_ca"],
+    &["demo"],
     &["cli"],
 ];
 

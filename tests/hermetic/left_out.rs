@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use trustup::cert::Certificate;
-use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{Keystore, StorePassword};
+use trustup::pki::cert::Certificate;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::keystore::{Keystore, StorePassword};
 
 use crate::support::ca::{self, Root};
 use crate::support::run::Trustup;
@@ -60,7 +60,7 @@ impl Scene {
         let scene = Scene::new(tempfile::tempdir().unwrap());
         scene.write(BUNDLE, scene.vendor.pem.as_bytes());
         scene.write(JKS, &jks(&[&scene.vendor]));
-        let mut databases = trustup::nss::Databases::new().unwrap();
+        let mut databases = trustup::pki::nss::Databases::new().unwrap();
         databases.add(&certificate(&scene.vendor), "Vendor").unwrap();
         let files = databases.into_files().unwrap();
         scene.write(&format!("{NSS}/key4.db"), &files.key4);
@@ -132,7 +132,7 @@ fn t39_a_root_that_java_cannot_load_is_left_out_of_keystores() {
     scene.bootstrap("odd.pem").ok();
     let databases =
         ["cert9.db", "key4.db"].map(|name| fs::read(scene.root.path().join(NSS).join(name)).unwrap());
-    let databases = trustup::nss::Databases::open(&databases[0], &databases[1], None).unwrap();
+    let databases = trustup::pki::nss::Databases::open(&databases[0], &databases[1], None).unwrap();
     assert!(databases.entries().unwrap().iter().any(|entry| entry.fingerprint == scene.odd.fingerprint));
 }
 

@@ -28,7 +28,7 @@ impl Scene {
     fn new() -> Scene {
         let scene = Scene { directory: tempfile::tempdir().unwrap(), roots: ["One", "Two"].map(ca::root) };
         fs::create_dir(scene.sysroot()).unwrap();
-        let fixture = trustup::fixture::Fixture::load(&fixtures().join("debian-12")).unwrap();
+        let fixture = trustup::demo::fixture::Fixture::load(&fixtures().join("debian-12")).unwrap();
         fixture.unpack(&scene.sysroot()).unwrap();
         fs::write(scene.at("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
         fs::create_dir(scene.directory.path().join("outside")).unwrap();
@@ -91,7 +91,7 @@ fn renamed(records: &mut Value, path: &str) {
 /// What `Saved` and `Mark` look like for a file that is to vanish.
 fn made_by_us(scene: &Scene, path: &str) -> Value {
     let content = fs::read(scene.at(path)).unwrap();
-    json!({ "before": "absent", "after": { "file": trustup::fingerprint::Fingerprint::of(&content).hex() } })
+    json!({ "before": "absent", "after": { "file": trustup::pki::fingerprint::Fingerprint::of(&content).hex() } })
 }
 
 const FOREIGN: [&str; 12] = [

@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use trustup::cert::Certificate;
-use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{alias_for, p11_kit};
+use trustup::pki::cert::Certificate;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::keystore::{alias_for, p11_kit};
 
 use crate::env::java_options;
 use crate::support::ca::{self, Root};

@@ -33,7 +33,7 @@ mod spoiled_bundles;
 mod subject_hash;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../../src/cert/testing.rs"]
+#[path = "../../src/pki/cert/testing.rs"]
 mod testing;
 mod wrong_input;
 mod wrong_secrets;

@@ -1,15 +1,15 @@
 //! `trustup enroll`: a certificate and its key, if no good pair exists. This is the command line, with subcommands made
-//! from the table of methods; the requests are in [`crate::enroll::request`], the report in [`report`].
+//! from the table of methods; the requests are in [`crate::certificate::issue::request`], the report in [`report`].
 
 mod report;
 
 use std::time::Instant;
 
 use super::{CommandRow, Context, Run, options};
-use crate::enroll::methods::row::{MethodRow, Published};
-use crate::enroll::methods::table::{self, METHODS};
-use crate::enroll::request::{IssueInput, IssueRequests, requests};
-use crate::enroll::{self, IssueContext, IssueOutcome, IssueRequest};
+use crate::certificate::issue::methods::row::{MethodRow, Published};
+use crate::certificate::issue::methods::table::{self, METHODS};
+use crate::certificate::issue::request::{IssueInput, IssueRequests, requests};
+use crate::certificate::issue::{self, IssueContext, IssueOutcome, IssueRequest};
 use crate::error::{Error, Result};
 use crate::process;
 use crate::settings::Taken;
@@ -198,7 +198,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         };
         let busy = ui.busy("getting a certificate");
         let done = match context.shutdown.check() {
-            Ok(()) => enroll::enroll(&request, &world).await,
+            Ok(()) => issue::enroll(&request, &world).await,
             Err(ended) => Err(ended),
         };
         drop(busy);

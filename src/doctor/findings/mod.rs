@@ -16,10 +16,10 @@ pub(super) use self::certificate_files::{inspect_bundle, leftovers_of, out_of_st
 pub(super) use self::hash_links::{MissingLink, look_at_hash_links, look_for_missing_hash_links};
 use self::hash_links::{hash_links, missing_hash_links};
 use super::{ClientVerdict, ClientView};
-use crate::cert::Purpose;
 use crate::dev_ca::ROOT_NAME;
-use crate::env::Env;
 use crate::error::Result;
+use crate::host::env::Env;
+use crate::pki::cert::Purpose;
 use crate::rootfs::FileKind;
 use crate::rootfs::path::child;
 use crate::text;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, ValueParser};
 
 use super::a_duration;
-use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::host::env::Env;
 use crate::rootfs::Sysroot;
 use crate::rootfs::image::refuse_other_than_root;
 use crate::settings::{Opt, Reason, Settings};

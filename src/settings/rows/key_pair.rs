@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::cert::{NotAfter, SubjectAltName};
+use crate::certificate::Layout;
 use crate::error::{Error, Result};
-use crate::key::KeyType;
-use crate::pair::Layout;
+use crate::pki::cert::{NotAfter, SubjectAltName};
+use crate::pki::key::KeyType;
 use crate::settings::{Opt, Reason};
 
 const MODE: &str = "a file mode in octal, such as `\"0640\"`";

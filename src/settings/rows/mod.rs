@@ -9,7 +9,7 @@ mod trust;
 use super::Row;
 use crate::duration;
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
+use crate::pki::fingerprint::Fingerprint;
 
 pub(crate) use self::ca::*;
 pub(crate) use self::global::*;
