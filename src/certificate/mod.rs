@@ -26,6 +26,7 @@ use crate::pki::key::PrivateKey;
 use crate::rootfs::output::OutputOption;
 use crate::rootfs::sharing::{Protection, Sharing};
 use crate::rootfs::{Sysroot, split};
+pub(crate) use crate::settings::rows::Layout;
 
 /// The largest file of a pair: ten certificates of the largest kind are smaller.
 pub(crate) const FILE_LIMIT: u64 = 1024 * 1024;
@@ -34,19 +35,6 @@ pub(crate) const FILE_LIMIT: u64 = 1024 * 1024;
 pub(crate) const CERT_MODE: u32 = 0o644;
 /// Default mode of a key.
 pub(crate) const KEY_MODE: u32 = 0o600;
-
-/// How the files of a pair are laid out.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Layout {
-    /// Plain files, each replaced by a rename
-    #[default]
-    Files,
-    /// Links into a directory of this version, so that one swap of a link replaces all of them at once
-    Versioned,
-}
 
 /// The paths of a pair, and their attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]

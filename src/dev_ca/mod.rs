@@ -18,7 +18,6 @@ mod times;
 use zeroize::Zeroizing;
 
 pub use self::authority::IssuedPair;
-pub(crate) use self::authority::ROOT_NAME;
 pub(crate) use self::provisioners::JWK;
 pub use self::provisioners::X5C;
 pub use self::server::Server;

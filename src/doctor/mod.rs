@@ -15,6 +15,7 @@ mod library;
 mod program;
 mod reading;
 mod recommendation;
+pub(crate) mod refused_roots;
 mod repair;
 mod rules;
 mod scope;

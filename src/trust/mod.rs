@@ -21,6 +21,7 @@ pub mod source;
 pub(crate) mod state;
 pub mod stores;
 pub(crate) mod summary;
+pub(crate) mod target;
 pub(crate) mod unknown;
 pub(crate) mod updater;
 pub(crate) mod verify;

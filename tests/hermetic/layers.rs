@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// The modules of the crate, from the bottom up: each uses only modules of the lines before its own.
 const LAYERS: &[&[&str]] = &[
-    &["error", "text", "duration", "versioned", "random"],
+    &["error", "text", "duration"],
+    &["random", "versioned"],
     &["pki"],
     &["host"],
     &["rootfs"],
@@ -26,11 +27,11 @@ const LAYERS: &[&[&str]] = &[
 
 /// What names no format: files, and directories with all that is below them.
 const CORE: &[&str] = &[
-    "plan.rs",
-    "state.rs",
-    "state",
+    "trust/plan.rs",
+    "trust/state.rs",
+    "trust/state",
     "rootfs",
-    "apply",
+    "trust/apply",
     "versioned.rs",
     "trust/ours.rs",
     "trust/view.rs",
@@ -40,9 +41,9 @@ const CORE: &[&str] = &[
 /// What names no enrollment method: those are rows of a table.
 const METHODS_UNNAMED: &[&str] = &[
     "settings",
-    "enroll/mod.rs",
-    "enroll/request.rs",
-    "enroll/request",
+    "certificate/issue/mod.rs",
+    "certificate/issue/request.rs",
+    "certificate/issue/request",
     "cli/enroll",
     "cli/config.rs",
     "config_check.rs",

@@ -9,14 +9,14 @@ use url::Url;
 use crate::certificate::check::{MAX_PINNED, Roots};
 use crate::error::{Error, Result};
 use crate::net::NetContext;
-use crate::net::url::{host as host_of, masked, same_origin};
+use crate::net::url::{host as host_of, masked, same_origin, step_ca_base};
 use crate::pki::cert::Certificate;
 use crate::pki::fingerprint::Fingerprint;
 use crate::rootfs::host;
 use crate::step_ca::spelling;
 use crate::trust::source::cache::{Cache, keep};
 use crate::trust::source::given;
-use crate::trust::source::{self, Known, Source, step_ca_base};
+use crate::trust::source::{self, Known, Source};
 use crate::trust::state::State;
 
 /// The largest file of roots that is read: as for bundles (threat T9).
@@ -93,11 +93,17 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    /// Adds what bootstrap recorded.
+    /// What bootstrap recorded in these states; with `require_pin` (`--require-pin`) it counts only if a pin names it.
     ///
     /// # Errors
-    /// The state is damaged.
-    pub(crate) fn add(&mut self, state: &State) -> Result<()> {
+    /// A state is damaged.
+    pub(crate) fn of(states: &[State], require_pin: bool) -> Result<Self> {
+        let mut recorded = Recorded { ignored: require_pin, ..Recorded::default() };
+        states.iter().try_for_each(|state| recorded.add(state))?;
+        Ok(recorded)
+    }
+
+    fn add(&mut self, state: &State) -> Result<()> {
         for anchor in &state.anchors {
             if anchor.pinned && !self.ignored {
                 self.anchors.push((anchor.certificate()?, anchor.sources.clone()));
@@ -109,11 +115,6 @@ impl Recorded {
         let bundles = state.sources.iter().filter(|(_, source)| source.replaces);
         self.bundles.extend(bundles.map(|(id, _)| id.clone()));
         Ok(())
-    }
-
-    /// With `--require-pin`: whatever is added counts only if a pin names it.
-    pub(crate) fn ignored() -> Self {
-        Recorded { ignored: true, ..Recorded::default() }
     }
 
     /// Whether what earlier runs left establishes no trust.

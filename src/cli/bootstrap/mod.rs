@@ -17,7 +17,6 @@ use crate::settings::rows::{
     REQUIRE_FRESH, REQUIRE_PIN, REQUIRE_SYSTEM, ROOT_URL, STORES, STRICT, UPDATER, WITH_WEB_PKI,
 };
 use crate::trust::bootstrap::install::{install, known};
-use crate::trust::bootstrap::refused_roots;
 use crate::trust::bootstrap::request::{self, TrustRequest};
 use crate::trust::bootstrap::selection::selection;
 use crate::trust::bootstrap::trees::Trees;
@@ -132,7 +131,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     let acquired = acquired?;
     report_sources(context, &acquired);
     request.check_name_of(&acquired)?;
-    for warning in refused_roots::warnings(&acquired, &request.sources.sources, env.now()) {
+    for warning in doctor::refused_roots::warnings(&acquired, &request.sources.sources, env.now()) {
         ui.warn(&warning);
     }
 

@@ -63,6 +63,9 @@ pub(crate) use self_signature::SelfSignature;
 pub(crate) use structure::{is_decodable, is_well_formed, malformed_part};
 pub use validity::NotAfter;
 
+/// How the subject of every root of a development CA (`trustup dev-ca`) begins; `doctor` recognises them by it.
+pub(crate) const DEVELOPMENT_ROOT: &str = "trustup development CA";
+
 /// Whether OpenSSL reads `bytes` as the trust settings after a certificate.
 pub(crate) fn has_readable_settings(bytes: &[u8]) -> bool {
     cert_aux::is_well_formed(bytes)

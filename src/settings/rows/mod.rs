@@ -19,7 +19,6 @@ pub(crate) use self::trust::*;
 /// All of them.
 pub(crate) static ALL: &[&dyn Row] = &[
     &SYSROOT,
-    &DISTRIBUTION,
     &PRIVATE_DIR,
     &ALLOW_SHARED_DIRECTORY,
     &DRY_RUN,

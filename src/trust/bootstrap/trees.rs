@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::certificate::issue::trust::Recorded;
 use crate::error::{Error, Result};
 use crate::host::env::Env;
 use crate::pki::cert::{Certificate, Purpose};
@@ -20,6 +19,7 @@ use crate::trust::state::{self, State, StoredAnchor};
 use crate::trust::stores::java;
 use crate::trust::stores::java::find::FoundKeystore;
 use crate::trust::summary;
+use crate::trust::target::sysroot;
 use crate::trust::updater::OutputKind;
 use crate::trust::view::{BaseTrust, View};
 
@@ -60,7 +60,7 @@ impl Trees {
     /// # Errors
     /// There is no such root file system; another user could have written the private store.
     pub(crate) fn open(settings: &Settings, env: &Env) -> Result<Self> {
-        let mut system = settings.sysroot()?;
+        let mut system = sysroot(settings)?;
         let given = settings.get(&PRIVATE_DIR).map(PathBuf::as_path);
         if !system.is_host() {
             if given.is_some() {
@@ -198,14 +198,14 @@ impl Trees {
     ///
     /// # Errors
     /// A state file that is damaged.
-    pub(crate) fn recorded(&self, require_pin: bool) -> Result<Recorded> {
-        let mut recorded = if require_pin { Recorded::ignored() } else { Recorded::default() };
+    pub(crate) fn states(&self) -> Result<Vec<State>> {
+        let mut states = Vec::new();
         for tree in self.all() {
             if !state::is_closed(tree)? {
-                recorded.add(&State::load(tree)?)?;
+                states.push(State::load(tree)?);
             }
         }
-        Ok(recorded)
+        Ok(states)
     }
 
     /// What is recorded of the system, as far as the current user may read it: by this user, and by root in its summary.

@@ -20,7 +20,6 @@ use crate::net::{Net, NetContext};
 use crate::pki::cert::Certificate;
 use crate::pki::fingerprint::Fingerprint;
 
-pub(crate) use self::request::step_ca_base;
 pub use self::request::{Source, SourceRequest};
 
 use self::cache::{Cache, CacheEntry};

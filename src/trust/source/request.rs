@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::error::{Error, Result};
-use crate::net::url::{masked, parse};
+use crate::net::url::{masked, parse, step_ca_base, with_scheme};
 use crate::pki::fingerprint::Fingerprint;
 use crate::text;
 
@@ -121,30 +121,6 @@ impl Source {
     fn is_from_ca_url(&self) -> bool {
         matches!(self, Source::StepCa { from_ca_url: true, .. } | Source::RootUrl { from_ca_url: true, .. })
     }
-}
-
-fn with_scheme(value: &str) -> String {
-    let has_scheme =
-        |scheme: &str| value.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme));
-    let is_whole = value.contains("://") || has_scheme("https:") || has_scheme("http:");
-    if is_whole { value.to_owned() } else { format!("https://{value}") }
-}
-
-/// The address of a step-ca as people write it: without a scheme https is meant, path and query are ignored.
-///
-/// # Errors
-/// Not a URL, or not https.
-pub(crate) fn step_ca_base(value: &str) -> Result<Url> {
-    let mut url = parse(&with_scheme(value.trim()), "--ca-url")?;
-    if url.scheme() != "https" {
-        return Err(Error::usage("a step-ca is reached over https").at(masked(&url)).hint(
-            "write `--ca-url https://…`; a certificate at a plain http address is fetched with `--root-url URL --fingerprint HEX`",
-        ));
-    }
-    url.set_path("");
-    url.set_query(None);
-    url.set_fragment(None);
-    Ok(url)
 }
 
 /// What to trust, and under which conditions.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::doctor::{RootWarning, count, root_warnings};
+use super::{RootWarning, count, root_warnings};
 use crate::pki::cert::Certificate;
 use crate::trust::source::{Acquired, Source};
 
