@@ -260,10 +260,10 @@ fn the_generic_core_names_no_format() {
     assert!(wrong.is_empty(), "formats answer by `trust::owners` instead: {wrong:#?}");
 }
 
-/// `enroll/methods/table.rs` alone lists them; a new one is a file and a row.
+/// `certificate/issue/methods/table.rs` alone lists them; a new one is a file and a row.
 #[test]
 fn generic_code_names_no_enrollment_method() {
-    let table = paths(&read("enroll/methods/table.rs"));
+    let table = paths(&read("certificate/issue/methods/table.rs"));
     let rows = table.iter().filter(|path| path.last().is_some_and(|name| name == "ROW"));
     let methods: BTreeSet<&String> = rows.map(|path| &path[path.len() - 2]).collect();
     assert!(methods.len() > 3, "{methods:?}");

@@ -50,7 +50,7 @@ pub fn read(bytes: &[u8], origin: &str) -> Result<CertificateFile> {
     read_any(bytes.strip_prefix(encoding::UTF_8_MARK).unwrap_or(bytes)).map_err(|error| placed(error, origin))
 }
 
-/// Accepts certificates that another reader extracted from a container (`keystore/given`), under the same rules: each
+/// Accepts certificates that another reader extracted from a container (`trust/source/given`), under the same rules: each
 /// DER, and the prefix of messages about it.
 pub(crate) fn of_members<'a>(
     members: impl IntoIterator<Item = (&'a [u8], String)>,

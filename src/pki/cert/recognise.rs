@@ -1,6 +1,6 @@
 //! Recognises a file that is not what was asked for: certificates or keys in another wrapping, other objects of a PKI,
 //! keystores, archives, web pages. For errors: nothing here decides what is accepted, and no content is quoted
-//! (threat T6). `cert/wrapped` has the texts that hold PEM in another form.
+//! (threat T6). `wrapped` has the texts that hold PEM in another form.
 
 use super::der::{self, DerReader};
 use super::wrapped;

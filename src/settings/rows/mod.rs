@@ -1,5 +1,5 @@
 //! The table of options that several commands or the file know; those of an enrollment method are beside the method
-//! (`enroll/methods`), those of a single command beside the command (`cli`).
+//! (`certificate/issue/methods`), those of a single command beside the command (`cli`).
 
 mod ca;
 mod global;
