@@ -7,8 +7,8 @@
 //!            nssPrivate   keys: never touched
 //! ```
 //!
-//! [`Databases`] is bytes in, bytes out; [`find`] locates databases, and [`files`] reads them through [`crate::rootfs`]
-//! (in use or damaged if one of [`JOURNALS`] is beside them, threat T18). The caller writes what changed, each file by
+//! [`Databases`] is bytes in, bytes out; `trust/stores/nss` locates databases and reads them through [`crate::rootfs`] (in
+//! use or damaged if one of [`JOURNALS`] is beside them, threat T18). The caller writes what changed, each file by
 //! a rename, **key4.db first, then cert9.db**: [`Files`] has them in that order. A kill in between leaves signatures of
 //! an object that does not exist, which nothing reads; the other order would leave an unsigned trust setting, which NSS
 //! treats as distrust. Removing a certificate uses the reverse order, **cert9.db first**, for the same reason. Settings
