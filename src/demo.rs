@@ -147,7 +147,7 @@ impl Demo<'_, '_> {
     /// The life of one root in one root file system.
     async fn system(&self, name: &'static str, directory: &Path) -> Result<SystemReport> {
         let sysroot = Sysroot::open(directory)?;
-        let (row, title, outputs) = inspect_root_file_system(&sysroot)?;
+        let (row, title, outputs) = inspect_root_file_system(&sysroot).await?;
         self.say("");
         self.say(&format!("== $DIR/{name}: {title}"));
         let first = snapshot(&sysroot)?;
@@ -164,7 +164,7 @@ impl Demo<'_, '_> {
         expect(self.bootstrap(directory, &["--dry-run"]).await, 0, "the plan")?;
         same(&first, &snapshot(&sysroot)?, "`--dry-run` changed the root file system", directory)?;
         expect(self.bootstrap(directory, &[]).await, 0, "bootstrap")?;
-        let (_, _, outputs) = inspect_root_file_system(&sysroot)?;
+        let (_, _, outputs) = inspect_root_file_system(&sysroot).await?;
         let after = self.ask_the_ca(&sysroot, &outputs).await?;
         let mut stores = Vec::new();
         for (store, answer) in after {
@@ -315,14 +315,14 @@ struct ClientAnswer {
 }
 
 /// Row, name and stores of a root file system.
-fn inspect_root_file_system(sysroot: &Sysroot) -> Result<(&'static str, String, Vec<Output>)> {
+async fn inspect_root_file_system(sysroot: &Sysroot) -> Result<(&'static str, String, Vec<Output>)> {
     let state = State::load(sysroot)?;
     let view = View::new(sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
     let homes = stores::homes(sysroot)?.into_values().collect();
     let all =
         Selection { java: StorePolicy::IfThere, nss: StorePolicy::IfThere, homes, ..Selection::default() };
-    let beside = stores::discover_stores(&view, facts.row.updater, &all, &state.added)?;
+    let beside = stores::discover_stores(&view, facts.row.updater, &all, &state.added).await?;
     let beside = beside.found.into_iter().map(|found| Output {
         path: found.path,
         kind: found.kind,

@@ -29,10 +29,10 @@ pub(super) static ROW: CommandRow = CommandRow {
     options: || vec![LIST.taken(), JAVA_PASSWORD, NSS_PASSWORD, USERS, DATABASES],
     reads_variables: true,
     shape: plain,
-    run: Run::AtOnce(run),
+    run: Run::Waiting(|context| Box::pin(run(context))),
 };
 
-fn run(context: &Context<'_>) -> Result<u8> {
+async fn run(context: &Context<'_>) -> Result<u8> {
     if context.settings.is(&LIST) {
         return list(context);
     }
@@ -46,7 +46,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let outputs = output_views(&view, &facts)?;
     let wishes = (StorePolicy::IfThere, StorePolicy::IfThere);
     let selection = selection(context.settings, context.env, &trees, wishes)?;
-    let beside = stores::discover_stores(&view, facts.row.updater, &selection, &state.added)?;
+    let beside = stores::discover_stores(&view, facts.row.updater, &selection, &state.added).await?;
     let mut warnings = beside.warnings.clone();
     warnings.extend(unknown::overlooked_tool(&view, &facts)?);
     let held = |path: &str| beside.offers.get(path).map_or(0, |offer| offer.roots.len());

@@ -15,7 +15,9 @@ use crate::settings::Opt;
 use crate::text;
 use crate::trust::bootstrap::trees::{HIDDEN, HIDDEN_HINT, Trees};
 use crate::trust::facts::{Facts, UpdaterChoice};
-use crate::trust::reconcile::{Extra, Goal, ReconcileOptions, reconcile, system_roots, system_stores};
+use crate::trust::reconcile::{
+    ReconcileOptions, Target, TrustChange, nothing_trusted, reconcile, system_roots, system_stores,
+};
 use crate::trust::runtimes::{JAVA_OPTIONS, RootLocations, TABLE, left_out, profile, render, variables};
 use crate::trust::state::{self, State, StoredAnchor};
 use crate::trust::verify::Offer;
@@ -69,12 +71,6 @@ async fn run(context: &Context<'_>) -> Result<u8> {
 /// Whether this root is one that programs were meant to trust.
 fn is_in_stores(anchor: &StoredAnchor) -> bool {
     anchor.status.is_in_system()
-}
-
-fn nothing_trusted(sysroot: &Sysroot) -> Error {
-    Error::not_trusted("trustup installed no root here, so there is nothing to point programs at")
-        .at(sysroot.path().display())
-        .hint("run `trustup bootstrap` first")
 }
 
 /// The location of the roots, for the current user.
@@ -296,20 +292,9 @@ async fn install(context: &Context<'_>) -> Result<u8> {
         stamp: context.stamp()?,
         now: context.env.now(),
     };
-    let outcome = reconcile(sysroot, options, |state, _, _| {
-        if !state.anchors.iter().any(is_in_stores) {
-            return Err(nothing_trusted(sysroot));
-        }
-        Ok(Goal {
-            anchors: state.anchors.clone(),
-            sources: state.sources.clone(),
-            web_pki: state.web_pki,
-            profile: Extra::Installed,
-            firefox_policy: state.firefox_policy.into(),
-            ..Goal::default()
-        })
-    })
-    .await?;
+    let state = State::load(sysroot)?;
+    let target = Target::system(sysroot, &state);
+    let outcome = reconcile(target, options, TrustChange::InstallProfile).await?;
     for warning in &outcome.warnings {
         ui.warn(warning);
     }

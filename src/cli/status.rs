@@ -36,7 +36,7 @@ the chain. A root or certificate that has ended, or that is not valid yet, is ex
     options: || ends::options().into_iter().chain([JAVA_PASSWORD, NSS_PASSWORD, USERS, DATABASES]).collect(),
     reads_variables: true,
     shape: plain,
-    run: Run::AtOnce(run),
+    run: Run::Waiting(|context| Box::pin(run(context))),
 };
 
 /// An anchor, and its state in each store.
@@ -47,14 +47,14 @@ struct StoreRow {
     stores: Vec<StatusStore>,
 }
 
-fn run(context: &Context<'_>) -> Result<u8> {
+async fn run(context: &Context<'_>) -> Result<u8> {
     let trees = context.trees()?;
     let ui = context.ui;
     let private = match &trees.private {
         Some(sysroot) => {
             let state = State::load(sysroot)?;
             let record = SystemRecord { ours: state.ours(), state, stores: None, is_hidden: false };
-            rows(context, sysroot, &record, &[], None)?.1
+            rows(context, sysroot, &record, &[], None).await?.1
         }
         None => Vec::new(),
     };
@@ -70,7 +70,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     }
     let wishes = (StorePolicy::IfThere, StorePolicy::IfThere);
     let selection = selection(context.settings, context.env, &trees, wishes)?;
-    let (row, system) = rows(context, &trees.system, &record, &private, Some(&selection))?;
+    let (row, system) = rows(context, &trees.system, &record, &private, Some(&selection)).await?;
     let all = || system.iter().chain(&private);
     // A user who asks whether all is well must be told if nothing was ever installed.
     let mut all_there = all().next().is_some();
@@ -161,8 +161,8 @@ fn show(context: &Context, row: &StoreRow) -> Result<()> {
 
 /// The tree's row of the table, its anchors, and their state in each store. A system store that should hold them and
 /// cannot be written is not a failure if the private store holds them.
-fn rows(
-    context: &Context,
+async fn rows(
+    context: &Context<'_>,
     sysroot: &Sysroot,
     record: &SystemRecord,
     private: &[StoreRow],
@@ -179,7 +179,7 @@ fn rows(
     // As seen inside a root file system; a private store's as seen outside.
     let shown = |path: &str| if sysroot.is_private() { sysroot.display(path) } else { path.to_owned() };
     let beside = match selection {
-        Some(selection) => stores::discover_stores(&view, facts.row.updater, selection, &state.added)?,
+        Some(selection) => stores::discover_stores(&view, facts.row.updater, selection, &state.added).await?,
         None => Stores::default(),
     };
     beside.passed_over().iter().for_each(|note| context.ui.detail(note));

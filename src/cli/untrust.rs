@@ -10,10 +10,8 @@ use crate::pki::fingerprint::Fingerprint;
 use crate::settings::rows::{FINGERPRINT, UPDATER};
 use crate::settings::{Opt, Reason};
 use crate::trust::bootstrap::selection;
-use crate::trust::facts::Facts;
-use crate::trust::reconcile::{Goal, ReconcileOptions, Target, reconcile};
+use crate::trust::reconcile::{ReconcileOptions, Removal, Target, TrustChange, reconcile};
 use crate::trust::state::{State, StoredAnchor};
-use crate::trust::view::View;
 
 static ALL: Opt<bool> =
     Opt::switch("all").never(Reason::RemovesTrust).help("Remove every root that trustup installed");
@@ -46,15 +44,14 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     trees.refuse_newer()?;
     let (ui, settings) = (context.ui, context.settings);
     let (all, given) = (settings.is(&ALL), settings.all(&FINGERPRINT));
-    let goes = |anchor: &StoredAnchor| all || given.contains(&anchor.fingerprint);
-    let mut before: Vec<StoredAnchor> = Vec::new();
-    for sysroot in trees.all() {
-        let here = State::load(sysroot)?.anchors;
-        before.extend(
-            here.into_iter()
-                .filter(|anchor| !before.iter().any(|known| known.fingerprint == anchor.fingerprint))
-                .collect::<Vec<_>>(),
-        );
+    let removal = if all { Removal::All } else { Removal::Of(given) };
+    let system_state = State::load(&trees.system)?;
+    let private_state = trees.private.as_ref().map(State::load).transpose()?;
+    let mut before: Vec<&StoredAnchor> = Vec::new();
+    for anchor in std::iter::once(&system_state).chain(&private_state).flat_map(|state| &state.anchors) {
+        if !before.iter().any(|known| known.fingerprint == anchor.fingerprint) {
+            before.push(anchor);
+        }
     }
     let unknown: Vec<Fingerprint> = given
         .iter()
@@ -82,33 +79,14 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         stamp: context.stamp()?,
         now: context.env.now(),
     };
-    let goal = |state: &State, _: &View, _: &Facts| {
-        let anchors: Vec<StoredAnchor> =
-            state.anchors.iter().filter(|anchor| !goes(anchor)).cloned().collect();
-        let mut sources = state.sources.clone();
-        for source in sources.values_mut() {
-            source
-                .fingerprints
-                .retain(|fingerprint| anchors.iter().any(|anchor| anchor.fingerprint == *fingerprint));
-        }
-        // A bundle's record stays while it names roots that were once removed; the others are no longer needed.
-        sources.retain(|_, source| !source.fingerprints.is_empty() || !source.removed.is_empty());
-        let web_pki = state.web_pki && !anchors.is_empty();
-        Ok(Goal {
-            anchors,
-            sources,
-            web_pki,
-            profile: state.profile.into(),
-            firefox_policy: state.firefox_policy.into(),
-            ..Goal::default()
-        })
-    };
-    let outcome = reconcile(&trees.system, options, goal).await?;
-    let private = match &trees.private {
+    let change = TrustChange::Remove(removal);
+    let target = Target::system(&trees.system, &system_state);
+    let outcome = reconcile(target, options, change).await?;
+    let private = match trees.private.as_ref().zip(private_state.as_ref()) {
         None => None,
-        Some(sysroot) => {
-            let beneath = trees.beneath()?;
-            let private = reconcile(Target { sysroot, beneath: &beneath }, options, goal).await;
+        Some((sysroot, state)) => {
+            let beneath = trees.beneath(&outcome.state)?;
+            let private = reconcile(Target { sysroot, state, beneath: &beneath }, options, change).await;
             let private =
                 private.map_err(|error| outcome.blame(error, outcome.changed && !context.is_dry_run()))?;
             Some(private.displayed(sysroot))
@@ -128,7 +106,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     if !context.is_dry_run() {
         trees.tidy(options.stamp)?;
     }
-    let gone: Vec<&StoredAnchor> = before.iter().filter(|anchor| goes(anchor)).collect();
+    let gone: Vec<&StoredAnchor> = before.into_iter().filter(|anchor| removal.covers(anchor)).collect();
     let would = if context.is_dry_run() { "would remove" } else { "removed" };
     for anchor in &gone {
         let subject = anchor.certificate().map(|certificate| certificate.subject()).unwrap_or_default();

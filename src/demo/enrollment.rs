@@ -74,7 +74,7 @@ impl Demo<'_, '_> {
         let first = [see(&cert)?, see(&key)?];
 
         let pair = PairServer::start(&first[0].0, &first[1].0)?;
-        let (_, _, outputs) = inspect_root_file_system(&sysroot)?;
+        let (_, _, outputs) = inspect_root_file_system(&sysroot).await?;
         let url = format!("https://{HOST}:{}", pair.address.port());
         let mut accepted_by = Vec::new();
         for (store, answer) in self.ask_with_every_store(&sysroot, &outputs, &url, "a server with it").await?

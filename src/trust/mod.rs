@@ -16,6 +16,7 @@ pub(crate) mod plan;
 pub(crate) mod plausible;
 pub(crate) mod private_store;
 pub(crate) mod reconcile;
+pub(crate) mod repair;
 pub mod runtimes;
 pub mod source;
 pub(crate) mod state;

@@ -321,3 +321,25 @@ fn a_module_uses_only_layers_below_its_own() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// What waits is awaited: nothing blocks the runtime. A plan is a function of what was read before it: the seed of its
+/// salts is drawn before, too.
+#[test]
+fn nothing_sleeps_on_the_thread_and_planning_draws_no_randomness() {
+    let ends_with = |path: &[String], end: [&str; 2]| path.windows(2).any(|pair| pair == end);
+    let mut wrong = Vec::new();
+    let mut seeds = Vec::new();
+    for file in files("") {
+        let plans = modules(&file).iter().any(|module| matches!(*module, "trust" | "reconcile" | "plan"));
+        for path in paths(&read(&file)) {
+            if ends_with(&path, ["thread", "sleep"]) || plans && ends_with(&path, ["random", "fill"]) {
+                wrong.push(format!("{file}: {}", path.join("::")));
+            }
+            if ends_with(&path, ["Seed", "draw"]) {
+                seeds.push(file.clone());
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(matches!(&seeds[..], [one] if one.ends_with("reconcile/chosen_stores.rs")), "{seeds:?}");
+}

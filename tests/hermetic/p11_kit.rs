@@ -175,6 +175,19 @@ fn a_bundle_of_another_shape_gets_ours_in_front() {
     }
 }
 
+/// Only the built-in updater leaves such a directory as it is: a user must know that the family's tool would not.
+#[test]
+fn a_hashed_directory_of_another_shape_is_reported() {
+    const DIRECTORY: &str = "etc/ca-certificates/extracted/cadir";
+    let shape = "is not as the family's tool writes it";
+    let scene = Scene::new("arch");
+    let run = scene.bootstrap().ok();
+    assert!(!run.stderr.contains(shape), "{run}");
+    scene.untrust().ok();
+    fs::write(scene.at(&format!("{DIRECTORY}/README")), "not a certificate\n").unwrap();
+    scene.bootstrap().ok().says([format!("`/{DIRECTORY}` {shape}").as_str()]);
+}
+
 /// A root that somebody appended to one output is not in all of them: ours is the administrator's copy in front, and
 /// theirs stays when ours goes.
 #[test]

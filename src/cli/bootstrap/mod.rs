@@ -179,7 +179,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
             ui.data(roots.collect::<String>().trim_end())
         });
     if request.repair && !options.dry_run {
-        refuse_unrepaired(&trees).map_err(|error| done.blame(error))?;
+        refuse_unrepaired(&trees, &done.system_state).map_err(|error| done.blame(error))?;
     }
     if !before_service {
         reported.map_err(|lost| done.blame(lost.after_work(done.changed, REPORT_AGAIN)))?;
@@ -197,8 +197,8 @@ async fn run(context: &Context<'_>) -> Result<u8> {
 }
 
 /// With `--repair`, remaining damage is an error with its reason.
-fn refuse_unrepaired(trees: &Trees) -> Result<()> {
-    let view = View::new(&trees.system, State::load(&trees.system)?.ours())?;
+fn refuse_unrepaired(trees: &Trees, state: &State) -> Result<()> {
+    let view = View::new(&trees.system, state.ours())?;
     let facts = Facts::gather(&view)?;
     let left = doctor::unrepaired(&view, &facts)?;
     let Some(first) = left.first() else { return Ok(()) };

@@ -1,63 +1,29 @@
-//! Bundles and certificate files: damaged ones, unfinished ones, and those that no program reads. Only reads.
+//! Bundles and certificate files: damaged ones, unfinished ones, and those that no program reads, as findings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{StoreFinding, What, command, repair, shown};
+use super::{StoreFinding, What, command, repaired, shown};
 use crate::error::Result;
-use crate::pki::cert::readers::{self, Reader as PemReader};
-use crate::pki::cert::{Certificate, Purpose, input, malformed_part, pem};
+use crate::pki::cert::{Certificate, input, malformed_part, readers};
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::trust::facts::Facts;
+use crate::trust::repair;
 use crate::trust::updater::{OutputKind, rehash};
 use crate::trust::view::View;
 
-/// The files that a killed update of the family leaves.
-pub(in crate::doctor) fn leftovers_of(view: &View, facts: &Facts) -> Result<Vec<String>> {
-    let known = facts.row.updater.native().map_or(&[][..], |tool| tool.leftovers);
-    let mut there = Vec::new();
-    for path in known {
-        if *view.actual(path)? != Node::Absent {
-            there.push((*path).to_owned());
-        }
-    }
-    Ok(there)
-}
-
 pub(super) fn leftovers(view: &View, facts: &Facts, found: &mut Vec<StoreFinding>) -> Result<()> {
-    for path in leftovers_of(view, facts)? {
+    for path in repair::leftovers(view, facts)? {
         found.push(StoreFinding {
             kind: What::KilledUpdate,
             place: shown(view, &path),
             what: "the unfinished file of an update that was killed".to_owned(),
             why: "the next run of the distribution's update appends to it, and roots are there twice",
-            first_to_change: repair(view),
+            first_to_change: repaired(view),
             mendable: true,
         });
     }
     Ok(())
-}
-
-/// The faults in the bytes of a bundle.
-pub(in crate::doctor) struct BundleFaults {
-    pub(in crate::doctor) joined: bool,
-    /// Where and what, if a program loses a root because of it.
-    pub(in crate::doctor) damaged: Option<String>,
-    pub(in crate::doctor) no_final_newline: bool,
-}
-
-/// Inspects a bundle as its readers do.
-pub(in crate::doctor) fn inspect_bundle(content: &[u8], purpose: Option<Purpose>) -> BundleFaults {
-    let blocks = pem::blocks(content);
-    let readers: &[PemReader] =
-        if purpose.is_some() { &PemReader::OF_BUNDLES } else { &[PemReader::OpenSsl] };
-    let joined = blocks.iter().any(|block| block.der.is_some() && !block.own_lines);
-    BundleFaults {
-        joined,
-        // Blocks that share a line are a separate finding.
-        damaged: readers::read(content, readers).problem().filter(|_| !joined),
-        no_final_newline: !blocks.is_empty() && !content.ends_with(b"\n"),
-    }
 }
 
 /// Certificates in a bundle that trustup would not install: GnuTLS, for one, loads no root of a bundle in which a subject
@@ -124,7 +90,7 @@ pub(super) fn bundles(view: &View, facts: &Facts, found: &mut Vec<StoreFinding>)
         if !seen.insert(location) {
             continue;
         }
-        let faults = inspect_bundle(&file.content, output.purpose);
+        let faults = repair::inspect_bundle(&file.content, output.purpose);
         let mut add = |kind, what: &str, why, mendable: bool| {
             found.push(StoreFinding {
                 kind,
@@ -132,7 +98,7 @@ pub(super) fn bundles(view: &View, facts: &Facts, found: &mut Vec<StoreFinding>)
                 what: what.to_owned(),
                 why,
                 first_to_change: if mendable {
-                    repair(view)
+                    repaired(view)
                 } else {
                     format!("remove the block from it; to make it again: `{}`", facts.row.install_hint)
                 },
@@ -154,42 +120,6 @@ pub(super) fn bundles(view: &View, facts: &Facts, found: &mut Vec<StoreFinding>)
         }
     }
     Ok(())
-}
-
-/// The anchor files whose certificates a bundle for TLS clients lacks: path of the file, certificate, path of the bundle.
-pub(in crate::doctor) fn out_of_step_anchors(
-    view: &View,
-    facts: &Facts,
-) -> Result<Vec<(String, Certificate, String)>> {
-    let updater = facts.row.updater;
-    let mut lacking = Vec::new();
-    let Some(directory) = updater.anchor_directory() else { return Ok(lacking) };
-    let mut files: BTreeMap<String, Vec<Certificate>> = updater.standing(view)?.into_iter().collect();
-    for path in view.ours().files.iter().filter(|path| path.starts_with(&format!("{}/", directory.path))) {
-        files.insert(path.clone(), view.actual_certificates(path).unwrap_or_default());
-    }
-    let left_out = updater.left_out(view)?;
-    for (path, certificates) in files {
-        for certificate in certificates {
-            if left_out(&certificate).is_some() || !certificate.allows(Purpose::ServerAuth) {
-                continue;
-            }
-            let lacks = |output: &&crate::trust::updater::Output| {
-                let holds = || match facts.offers.get(&output.path) {
-                    // Damage is a finding of its own, which hides every root.
-                    Some(offer) if offer.damage.is_some() => {
-                        view.actual_certificates(&output.path).is_some_and(|held| held.contains(&certificate))
-                    }
-                    offer => offer.is_some_and(|offer| offer.roots.contains_key(&certificate.fingerprint())),
-                };
-                output.kind == OutputKind::Bundle && output.purpose == Some(Purpose::ServerAuth) && !holds()
-            };
-            if let Some(output) = facts.outputs.iter().find(lacks) {
-                lacking.push((path.clone(), certificate.clone(), output.path.clone()));
-            }
-        }
-    }
-    Ok(lacking)
 }
 
 /// Files with certificates in the anchor directory that the distribution's update ignores, or cannot read.
@@ -236,14 +166,14 @@ pub(super) fn unread_inputs(view: &View, facts: &Facts, found: &mut Vec<StoreFin
 
 pub(super) fn out_of_step(view: &View, facts: &Facts, found: &mut Vec<StoreFinding>) -> Result<()> {
     let managed = facts.row.updater.is_managed(view)?;
-    for (path, certificate, bundle) in out_of_step_anchors(view, facts)? {
+    for (path, certificate, bundle) in repair::out_of_step_anchors(view, facts)? {
         found.push(StoreFinding {
             kind: What::OutOfStep,
             place: shown(view, &path),
             what: format!("{} is not in `{bundle}`", certificate.subject()),
             why: "no program reads an anchor file alone: the stores must be made from it",
             first_to_change: if managed {
-                repair(view)
+                repaired(view)
             } else {
                 command(view, &format!("bootstrap --ca-file {}", shown(view, &path)))
             },

@@ -1,6 +1,6 @@
 //! What others left in the stores, and in the variables: dangling links, files of a killed update, bundles that
 //! programs refuse, roots replaced by one, anchors that no store knows. Only reads; `bootstrap --repair` repairs what
-//! is ours to repair ([`super::repair`]).
+//! is ours to repair ([`crate::trust::repair`]).
 
 mod certificate_files;
 mod hash_links;
@@ -12,8 +12,6 @@ use serde::Serialize;
 use self::certificate_files::{
     broken_inputs, bundles, leftovers, malformed_certificates, out_of_step, unread_inputs,
 };
-pub(super) use self::certificate_files::{inspect_bundle, leftovers_of, out_of_step_anchors};
-pub(super) use self::hash_links::{MissingLink, look_at_hash_links, look_for_missing_hash_links};
 use self::hash_links::{hash_links, missing_hash_links};
 use super::{ClientVerdict, ClientView};
 use crate::error::Result;
@@ -102,7 +100,7 @@ pub(super) fn command(view: &View, arguments: &str) -> String {
     }
 }
 
-fn repair(view: &View) -> String {
+fn repaired(view: &View) -> String {
     format!("{} repairs it", command(view, "bootstrap --repair"))
 }
 

@@ -1,29 +1,27 @@
-//! What bootstrap does with the acquired roots: the goal for the system's stores and, if those cannot be written, for
-//! the private one.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! What bootstrap does with the acquired roots: in the system's stores and, if those cannot be written, in the private
+//! one.
 
 use super::request::TrustRequest;
 use super::trees::Trees;
 use crate::error::{Error, Result};
-use crate::pki::cert::anchor_name;
-use crate::pki::fingerprint::Fingerprint;
 use crate::settings::rows::Store;
 use crate::text;
 use crate::trust::distro::PRIVATE;
 use crate::trust::facts::{Facts, UpdaterChoice, UpdaterKind};
 use crate::trust::plan::{StepAction, StepView};
 use crate::trust::reconcile::{
-    AnchorOutcome, AnchorView, Extra, Goal, Outcome, ReconcileOptions, Skipped, Target, reconcile,
+    AnchorOutcome, AnchorView, NewTrust, Outcome, ReconcileOptions, Skipped, Target, TrustChange, reconcile,
 };
-use crate::trust::source::{Acquired, Known, PreviousSource, SourceReport};
-use crate::trust::state::{State, Status, StoredAnchor, StoredSource};
+use crate::trust::source::{Acquired, Known, PreviousSource};
+use crate::trust::state::State;
 use crate::trust::view::View;
 
 /// What was done to the system, and to the private store.
 pub(crate) struct Done {
     pub(crate) system: Option<Outcome>,
     pub(crate) private: Option<Outcome>,
+    /// What is recorded of the system now.
+    pub(crate) system_state: State,
     /// Where the private store is, or would be.
     pub(crate) place: String,
     pub(crate) changed: bool,
@@ -60,15 +58,24 @@ pub(crate) async fn install(
     acquired: &Acquired,
 ) -> Result<Done> {
     let to_system = request.stores != [Store::Private];
+    let change = TrustChange::Add(NewTrust {
+        acquired,
+        anchor_name: request.anchor_name.as_deref(),
+        to_system: request.wants(Store::System),
+        beside: request.wants(Store::Java) || request.wants(Store::Nss),
+        with_web_pki: request.with_web_pki,
+        firefox_policy: request.firefox_policy,
+        copy: request.ca_out.as_deref(),
+    });
+    let mut system_state = State::load(&trees.system)?;
     let mut system = None;
     if to_system {
-        let goal = |state: &State, view: &View, _: &Facts| goal(state, view, request, acquired);
         let must_write = request.require_system || request.strict;
         let no_place = trees.system.is_host() && !trees.can_be_private();
         if must_write || no_place || trees.records_privately() {
             // Nothing is written before it is clear that everything can be.
-            let preview =
-                reconcile(&trees.system, ReconcileOptions { dry_run: true, ..options }, goal).await?;
+            let target = Target::system(&trees.system, &system_state);
+            let preview = reconcile(target, ReconcileOptions { dry_run: true, ..options }, change).await?;
             if must_write && !preview.unwritable.is_empty() {
                 return Err(cannot_write(&preview.unwritable, request, trees.system.is_host()));
             }
@@ -86,16 +93,21 @@ pub(crate) async fn install(
             // A write that the kernel refuses only at that moment fails the run, too, if everything must be written.
             let options =
                 ReconcileOptions { leave_unwritable: options.leave_unwritable && !must_write, ..options };
-            system = Some(reconcile(&trees.system, options, goal).await?);
+            let target = Target::system(&trees.system, &system_state);
+            let outcome = reconcile(target, options, change).await?;
+            system_state.clone_from(&outcome.state);
+            system = Some(outcome);
         }
     }
     let place = trees.private_path().unwrap_or_default().to_owned();
-    let mut done = Done { system, private: None, place, changed: false };
+    let mut done = Done { system, private: None, system_state, place, changed: false };
     // Users who have a private store keep using it: it is brought up to date with the system.
-    let has_one = trees.private.as_ref().map(State::load).transpose()?.is_some_and(|state| !state.is_empty());
+    let private_state = trees.private.as_ref().map(State::load).transpose()?;
+    let has_one = private_state.as_ref().is_some_and(|state| !state.is_empty());
     let needs_one = trees.system.is_host() && !done.unwritable().is_empty();
     if request.stores.contains(&Store::Private) || has_one || needs_one {
-        let private = install_privately(trees, options, request, acquired).await;
+        let states = (&done.system_state, private_state);
+        let private = install_privately(trees, states, options, change, acquired).await;
         done.private = Some(private.map_err(|error| done.blame(error))?);
     }
     let outcomes = [&done.system, &done.private];
@@ -127,18 +139,12 @@ fn cannot_write(unwritable: &[Skipped], request: &TrustRequest, is_host: bool) -
 
 async fn install_privately(
     trees: &mut Trees,
+    (system_state, private_state): (&State, Option<State>),
     options: ReconcileOptions<'_>,
-    request: &TrustRequest,
+    change: TrustChange<'_>,
     acquired: &Acquired,
 ) -> Result<Outcome> {
-    let beneath = trees.beneath()?;
-    let goal = |state: &State, view: &View, _: &Facts| {
-        goal(state, view, request, acquired).map(|goal| Goal {
-            copy: None,
-            firefox_policy: Extra::Absent,
-            ..goal
-        })
-    };
+    let beneath = trees.beneath(system_state)?;
     let options = ReconcileOptions {
         updater: UpdaterChoice::Auto,
         leave_unwritable: false,
@@ -151,7 +157,12 @@ async fn install_privately(
         return Ok(preview_private_store(trees, acquired));
     }
     let sysroot = trees.make_private(options.stamp)?;
-    Ok(reconcile(Target { sysroot, beneath: &beneath }, options, goal).await?.displayed(sysroot))
+    let state = match private_state {
+        Some(state) => state,
+        None => State::load(sysroot)?,
+    };
+    let target = Target { sysroot, state: &state, beneath: &beneath };
+    Ok(reconcile(target, options, change).await?.displayed(sysroot))
 }
 
 /// The preview of a private store that does not exist yet: there is no tree to make a plan for.
@@ -186,6 +197,7 @@ fn preview_private_store(trees: &Trees, acquired: &Acquired) -> Outcome {
         removed: Vec::new(),
         warnings: Vec::new(),
         notes: Vec::new(),
+        state: State::default(),
     }
 }
 
@@ -210,125 +222,4 @@ pub(crate) fn known(trees: &Trees) -> Result<Known> {
         }));
     }
     Ok(known)
-}
-
-/// The roots that this run was asked for: those that a fingerprint names, and those that a source gave now. What an
-/// earlier run recorded of an unreachable source was asked for then, or is forged (threat T33).
-fn asked(request: &TrustRequest, acquired: &Acquired) -> BTreeSet<Fingerprint> {
-    let gave = |fingerprint: &Fingerprint| {
-        let mut reports = acquired.sources.iter();
-        reports.any(|report| report.contacted && report.fresh && report.fingerprints.contains(fingerprint))
-    };
-    let came = acquired.anchors.iter().map(|anchor| (anchor.certificate.fingerprint(), anchor.pinned));
-    let mut asked: BTreeSet<Fingerprint> =
-        came.filter(|(fingerprint, pinned)| *pinned || gave(fingerprint)).map(|(one, _)| one).collect();
-    if request.with_web_pki {
-        asked.extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Fingerprint::of(der)));
-    }
-    asked
-}
-
-/// Renames a source that an older version recorded under a former name. If two sources had that name, the one that
-/// still gives some of its roots is meant.
-fn rename_source(
-    report: &SourceReport,
-    sources: &mut BTreeMap<String, StoredSource>,
-    anchors: &mut [StoredAnchor],
-) {
-    let Some(former) = report.former_id.as_ref().filter(|_| !sources.contains_key(&report.id)) else {
-        return;
-    };
-    let is_meant = sources.get(former).is_some_and(|stored| {
-        let mut gave = stored.fingerprints.iter().chain(&stored.removed);
-        gave.any(|one| report.fingerprints.contains(one))
-    });
-    if !is_meant {
-        return;
-    }
-    if let Some(stored) = sources.remove(former) {
-        sources.insert(report.id.clone(), stored);
-    }
-    for name in anchors.iter_mut().flat_map(|anchor| &mut anchor.sources) {
-        if name == former {
-            name.clone_from(&report.id);
-        }
-    }
-}
-
-/// What must be trusted afterwards: all that was, except what its bundle no longer holds, and the new roots.
-fn goal(state: &State, view: &View, request: &TrustRequest, acquired: &Acquired) -> Result<Goal> {
-    // A private store is a system of its own.
-    let to_system = request.wants(Store::System) || view.sysroot().is_private();
-    let beside = request.wants(Store::Java) || request.wants(Store::Nss);
-    let mut anchors = state.anchors.clone();
-    let mut sources = state.sources.clone();
-    for report in &acquired.sources {
-        rename_source(report, &mut sources, &mut anchors);
-        let stored = sources.entry(report.id.clone()).or_default();
-        stored.replaces |= report.replaces;
-        if !report.fresh {
-            continue;
-        }
-        let now = &report.fingerprints;
-        let left: Vec<Fingerprint> =
-            stored.fingerprints.iter().filter(|one| !now.contains(one)).copied().collect();
-        if report.replaces {
-            for anchor in anchors.iter_mut().filter(|anchor| left.contains(&anchor.fingerprint)) {
-                anchor.sources.retain(|source| *source != report.id);
-            }
-            stored.removed.extend(left);
-            stored.removed.retain(|one| !now.contains(one));
-            stored.fingerprints.clone_from(now);
-        } else {
-            stored.fingerprints.extend(
-                now.iter().filter(|one| !stored.fingerprints.contains(one)).copied().collect::<Vec<_>>(),
-            );
-        }
-    }
-    for came in &acquired.anchors {
-        let fingerprint = came.certificate.fingerprint();
-        let name =
-            request.anchor_name.as_deref().map_or_else(|| anchor_name(&came.certificate), ToOwned::to_owned);
-        let index = match anchors.iter().position(|anchor| anchor.fingerprint == fingerprint) {
-            Some(index) => index,
-            None => {
-                anchors.push(StoredAnchor::new(&came.certificate, name.clone(), came.source.clone()));
-                anchors.len() - 1
-            }
-        };
-        let anchor = &mut anchors[index];
-        if request.anchor_name.is_some() {
-            anchor.name = name;
-        }
-        anchor.pinned |= came.pinned
-            || acquired.sources.iter().any(|report| {
-                report.by_pin
-                    && report.contacted
-                    && report.fresh
-                    && report.fingerprints.contains(&fingerprint)
-            });
-        anchor.status = match anchor.status {
-            Status::Recorded | Status::Beside if to_system => Status::Installed,
-            Status::Recorded if beside => Status::Beside,
-            status => status,
-        };
-        for report in acquired.sources.iter().filter(|report| report.fingerprints.contains(&fingerprint)) {
-            if !anchor.sources.contains(&report.id) {
-                anchor.sources.push(report.id.clone());
-            }
-        }
-    }
-    anchors.retain(|anchor| !anchor.sources.is_empty());
-    // A reused name passes to the new certificate.
-    if let (Some(name), Some(came)) = (request.anchor_name.as_deref(), acquired.anchors.first()) {
-        let fingerprint = came.certificate.fingerprint();
-        anchors.retain(|anchor| anchor.name != name || anchor.fingerprint == fingerprint);
-    }
-    let copy = request.ca_out.as_ref().map(|path| {
-        (path.clone(), acquired.anchors.iter().map(|anchor| anchor.certificate.to_pem()).collect())
-    });
-    let web_pki = state.web_pki || request.with_web_pki;
-    let profile = state.profile.into();
-    let firefox_policy = if request.firefox_policy { Extra::Installed } else { state.firefox_policy.into() };
-    Ok(Goal { anchors, sources, web_pki, copy, profile, firefox_policy, asked: asked(request, acquired) })
 }

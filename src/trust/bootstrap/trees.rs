@@ -144,9 +144,8 @@ impl Trees {
     }
 
     /// What a private store above the system is made of: the roots in the system's first existing bundle, and those of
-    /// its Java.
-    pub(crate) fn beneath(&self) -> Result<BaseTrust> {
-        let state = State::load(&self.system)?;
+    /// its Java. `state` is what is recorded of the system.
+    pub(crate) fn beneath(&self, state: &State) -> Result<BaseTrust> {
         let view = View::new(&self.system, state.ours())?;
         let facts = Facts::gather(&view)?;
         let servers = Some(Purpose::ServerAuth);

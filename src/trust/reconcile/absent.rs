@@ -3,14 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use super::goal::ReconcileOptions;
+use super::chosen_stores::FoundStores;
 use crate::error::Result;
 use crate::pki::fingerprint::Fingerprint;
 use crate::text;
 use crate::trust::facts::Facts;
 use crate::trust::plausible;
 use crate::trust::state::{State, Status, StoredAnchor};
-use crate::trust::stores;
 use crate::trust::updater::OutputKind;
 use crate::trust::verify::{self, Side};
 use crate::trust::view::View;
@@ -23,7 +22,7 @@ use crate::trust::view::View;
 pub(super) fn set_aside(
     view: &View,
     facts: &Facts,
-    options: &ReconcileOptions,
+    found: Option<&FoundStores>,
     state: &State,
     asked: &BTreeSet<Fingerprint>,
     anchors: &mut [StoredAnchor],
@@ -50,8 +49,9 @@ pub(super) fn set_aside(
         };
         missing.retain(|fingerprint| !held.contains(fingerprint));
     }
-    if let (false, Some(selection)) = (missing.is_empty(), options.stores) {
-        let found = stores::discover_stores(view, facts.row.updater, selection, &state.added)?;
+    if let (false, Some(found)) = (missing.is_empty(), found) {
+        let (selection, mut found) = (found.selection, found.stores.clone());
+        found.read_offers(view, selection)?;
         missing.retain(|one| !found.offers.values().any(|offer| offer.roots.contains_key(one)));
         // A store that cannot be opened may hold what was installed.
         let closed = found.found.iter().filter(|found| found.skipped.is_some());

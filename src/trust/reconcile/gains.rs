@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Goal, PlannedRun, ReconcileOptions};
+use super::{ReconcileOptions, RunPlan, TrustChange};
 use crate::error::{Error, Result};
 use crate::pki::cert::{Certificate, Purpose};
 use crate::pki::fingerprint::Fingerprint;
 use crate::text;
 use crate::trust::apply::{self, BroughtBack};
-use crate::trust::facts::{Facts, UpdaterUsed};
+use crate::trust::facts::UpdaterUsed;
 use crate::trust::plan::PlannedChange;
 use crate::trust::plausible;
 use crate::trust::state::{State, StoredAnchor};
@@ -45,12 +45,12 @@ pub(super) struct Baseline {
 }
 
 impl Baseline {
-    /// The baseline before a draft is executed.
+    /// The baseline before a plan is carried out.
     ///
     /// # Errors
     /// An output cannot be read.
-    pub(super) fn of(draft: &PlannedRun) -> Result<Self> {
-        let (view, facts) = (&draft.view, &draft.facts);
+    pub(super) async fn of(plan: &RunPlan<'_>) -> Result<Self> {
+        let (view, facts) = (&plan.view, &plan.facts);
         let mut baseline = Baseline::default();
         let beneath = view.beneath();
         baseline
@@ -69,8 +69,8 @@ impl Baseline {
             }
             baseline.offered.insert(output.path.clone(), roots);
         }
-        let restored = draft.restored_offers(view);
-        for (path, offer) in draft.stores.offers.iter().chain(&restored).filter(|(_, offer)| offer.exists) {
+        let restored = plan.restored_offers(view).await;
+        for (path, offer) in plan.stores.offers.iter().chain(&restored).filter(|(_, offer)| offer.exists) {
             baseline.offered.insert(path.clone(), offer.roots.keys().copied().collect());
         }
         Ok(baseline)
@@ -113,15 +113,16 @@ fn offered(view: &View, output: &Output, offer: &Offer) -> Result<BTreeSet<Finge
     Ok(roots)
 }
 
-impl PlannedRun<'_> {
+impl RunPlan<'_> {
     /// What the stores offer that a full `untrust` restores without opening them.
-    fn restored_offers(&self, view: &View) -> Offers {
-        self.selection
-            .map(|selection| stores::offers(view, &self.stores.restored, selection))
-            .unwrap_or_default()
+    async fn restored_offers(&self, view: &View<'_>) -> Offers {
+        match self.selection {
+            Some(selection) => stores::offers(view, &self.stores.restored, selection).await,
+            None => Offers::new(),
+        }
     }
 
-    /// The gains that this draft will bring, as far as its changes show: those of the distribution's own program are
+    /// The gains that this plan will bring, as far as its changes show: those of the distribution's own program are
     /// those of the built-in updater.
     ///
     /// # Errors
@@ -141,11 +142,11 @@ impl PlannedRun<'_> {
         let outputs = self.facts.row.updater.outputs(&view)?;
         let mut after = verify::offers(&view, Side::Actual, &outputs);
         if let Some(selection) = self.selection {
-            let (databases, others): (Vec<_>, Vec<_>) =
-                self.stores.found.iter().cloned().partition(|found| found.kind == OutputKind::NssDatabase);
-            after.extend(stores::offers(&view, &others, selection));
+            let found = &self.stores.found;
+            after.extend(stores::keystore_offers(&view, found, selection));
             // A database is read from disk; what is added to it is known.
-            for found in databases.iter().filter(|found| found.skipped.is_none()) {
+            let databases = found.iter().filter(|found| found.kind == OutputKind::NssDatabase);
+            for found in databases.filter(|found| found.skipped.is_none()) {
                 let mut offer = self.stores.offers.get(&found.path).cloned().unwrap_or_default();
                 for anchor in self.anchors.iter().filter(|anchor| anchor.is_in_stores()) {
                     offer.roots.insert(anchor.fingerprint, anchor.name.clone());
@@ -157,7 +158,7 @@ impl PlannedRun<'_> {
         // What the journal of a killed run restores is not in these files yet.
         for back in journal {
             let is_named = gains.iter().any(|gain| gain.fingerprint == back.fingerprint);
-            if !is_named && !self.asked.contains(&back.fingerprint) {
+            if !is_named && !self.goal.asked.contains(&back.fingerprint) {
                 gains.push(Gain {
                     fingerprint: back.fingerprint,
                     subject: back.subject.clone(),
@@ -173,14 +174,11 @@ impl PlannedRun<'_> {
     ///
     /// # Errors
     /// The journal is damaged or forged.
-    pub(super) fn journal_gains(
-        &self,
-        goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
-    ) -> Result<Vec<BroughtBack>> {
+    pub(super) fn journal_gains(&self, change: TrustChange) -> Result<Vec<BroughtBack>> {
         let Some((former, mut back)) = apply::predicted_recovery(self.view.sysroot())? else {
             return Ok(Vec::new());
         };
-        let stays = goal(&former, &self.view, &self.facts)?.anchors;
+        let stays = change.goal(self.view.sysroot(), &former)?.anchors;
         back.retain(|back| {
             let is = |anchor: &StoredAnchor| anchor.fingerprint == back.fingerprint;
             !former.anchors.iter().any(is) || stays.iter().any(is)
@@ -192,15 +190,15 @@ impl PlannedRun<'_> {
     ///
     /// # Errors
     /// An output cannot be read.
-    pub(super) fn gains_after(
+    pub(super) async fn gains_after(
         &self,
         baseline: &Baseline,
         state: &State,
-        (view, mut after): (&View, Offers),
+        (view, mut after): (&View<'_>, Offers),
         journal: &[BroughtBack],
-        options: ReconcileOptions,
+        options: ReconcileOptions<'_>,
     ) -> Result<Vec<Gain>> {
-        after.extend(self.restored_offers(view));
+        after.extend(self.restored_offers(view).await);
         let gains = self.gains_in(baseline, state, view, &after, journal)?;
         if options.require_pin { refuse(&gains).map(|()| gains) } else { Ok(gains) }
     }
@@ -214,7 +212,7 @@ impl PlannedRun<'_> {
         journal: &[BroughtBack],
     ) -> Result<Vec<Gain>> {
         let recorded: BTreeSet<Fingerprint> = state.anchors.iter().map(|anchor| anchor.fingerprint).collect();
-        let found = baseline.compare(view, after, &self.asked, &recorded)?;
+        let found = baseline.compare(view, after, &self.goal.asked, &recorded)?;
         if found.is_empty() {
             return Ok(Vec::new());
         }
@@ -290,13 +288,13 @@ struct Origins {
 
 impl Origins {
     fn new(
-        draft: &PlannedRun,
+        plan: &RunPlan,
         state: &State,
         after: &View,
         offers: &Offers,
         journal: &[BroughtBack],
     ) -> Result<Self> {
-        let (view, updater) = (&draft.view, draft.facts.row.updater);
+        let (view, updater) = (&plan.view, plan.facts.row.updater);
         let mut subjects = BTreeMap::new();
         let mut known: BTreeMap<Fingerprint, String> =
             journal.iter().map(|back| (back.fingerprint, OF_JOURNAL.to_owned())).collect();
@@ -314,7 +312,7 @@ impl Origins {
             );
             input.certificates.iter().for_each(|certificate| note(certificate, Some(origin.clone())));
         }
-        for (path, offer) in draft.facts.offers.iter().filter(|(_, offer)| offer.damage.is_some()) {
+        for (path, offer) in plan.facts.offers.iter().filter(|(_, offer)| offer.damage.is_some()) {
             let origin = format!("a damaged part of `{}`, which is written anew", text::escape(path));
             let certificates = view.actual_certificates(path).unwrap_or_default();
             let lost = certificates.iter().filter(|one| !offer.roots.contains_key(&one.fingerprint()));
@@ -345,7 +343,7 @@ impl Origins {
                     .for_each(|certificate| note(certificate, None)),
             }
         }
-        let otherwise = match &draft.updater.updater {
+        let otherwise = match &plan.updater.updater {
             UpdaterUsed::Native(program) => format!("`{program}`, from the files of this system"),
             UpdaterUsed::Builtin => {
                 "a file of this system that its trust update had not processed".to_owned()

@@ -1,4 +1,4 @@
-//! The input of the pipeline: the goal, the tree, and the options.
+//! The input of the pipeline: the tree, the options, and the goal for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::pki::fingerprint::Fingerprint;
 use crate::process::{Children, ToolContext};
 use crate::rootfs::Sysroot;
 use crate::trust::facts::UpdaterChoice;
-use crate::trust::state::{StoredAnchor, StoredSource};
+use crate::trust::state::{State, StoredAnchor, StoredSource};
 use crate::trust::stores::Selection;
 use crate::trust::view::{BaseTrust, NOTHING_BENEATH};
 
@@ -37,13 +37,16 @@ pub(crate) struct Goal {
 pub(crate) struct Target<'a> {
     /// The root file system, or the private store.
     pub(crate) sysroot: &'a Sysroot,
+    /// What earlier runs did to it, as the caller read it. Under the lock it is read again.
+    pub(crate) state: &'a State,
     /// For a private store: what the system beneath it trusts.
     pub(crate) beneath: &'a BaseTrust,
 }
 
-impl<'a> From<&'a Sysroot> for Target<'a> {
-    fn from(sysroot: &'a Sysroot) -> Self {
-        Target { sysroot, beneath: &NOTHING_BENEATH }
+impl<'a> Target<'a> {
+    /// A tree that is not built upon another.
+    pub(crate) fn system(sysroot: &'a Sysroot, state: &'a State) -> Self {
+        Target { sysroot, state, beneath: &NOTHING_BENEATH }
     }
 }
 

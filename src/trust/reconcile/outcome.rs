@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Gain, PlannedRun, Skipped, gains};
+use super::{Gain, RunPlan, Skipped, gains};
 use crate::error::Error;
 use crate::pki::fingerprint::Fingerprint;
 use crate::rootfs::Sysroot;
@@ -40,6 +40,8 @@ pub(crate) struct Outcome {
     pub(crate) warnings: Vec<String>,
     /// What to report with `-v` only.
     pub(crate) notes: Vec<String>,
+    /// What is recorded of the tree now.
+    pub(crate) state: State,
 }
 
 /// A root of an earlier run that was removed.
@@ -124,8 +126,8 @@ pub(crate) enum AnchorOutcome {
     Unwritable,
 }
 
-impl PlannedRun<'_> {
-    /// The report on this draft, executed or not.
+impl RunPlan<'_> {
+    /// The report on this plan, executed or not.
     pub(super) fn outcome(self, state: &State, gained: Vec<Gain>) -> Outcome {
         let warnings = self.warnings.into_iter().chain(gains::warnings(&gained)).collect();
         let was: BTreeSet<Fingerprint> = state.anchors.iter().map(|anchor| anchor.fingerprint).collect();
@@ -193,6 +195,7 @@ impl PlannedRun<'_> {
             removed,
             warnings,
             notes: self.notes,
+            state: state.clone(),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::PlannedRun;
-use super::draft::stored_roots;
+use super::RunPlan;
+use super::chosen_stores::stored_roots;
 use crate::error::{Error, Result};
 use crate::pki::cert::Certificate;
 use crate::rootfs::budget;
@@ -12,9 +12,9 @@ use crate::trust::stores;
 use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::View;
 
-impl PlannedRun<'_> {
+impl RunPlan<'_> {
     /// What to report, and what outputs and stores offer now.
-    pub(super) fn verify(&self, after_run: &View) -> Result<(Vec<String>, Offers)> {
+    pub(super) async fn verify(&self, after_run: &View<'_>) -> Result<(Vec<String>, Offers)> {
         budget::check()?;
         let sysroot = self.view.sysroot();
         let outputs = self.facts.row.updater.outputs(after_run)?;
@@ -50,7 +50,7 @@ impl PlannedRun<'_> {
             .collect();
         let mut notes = verify::compare(&self.facts.offers, &after, &anchors, &excused)
             .map_err(|error| blame_inputs(error, after_run, &self.facts))?;
-        let (of_stores, offers) = self.verify_stores(after_run)?;
+        let (of_stores, offers) = self.verify_stores(after_run).await?;
         notes.extend(of_stores);
         after.extend(offers);
         Ok((notes, after))
@@ -61,9 +61,9 @@ impl PlannedRun<'_> {
     }
 
     /// Keystores and databases are compared like the outputs: every root that is in any store must be in all of them.
-    fn verify_stores(&self, after: &View) -> Result<(Vec<String>, Offers)> {
+    async fn verify_stores(&self, after: &View<'_>) -> Result<(Vec<String>, Offers)> {
         let Some(selection) = self.selection else { return Ok((Vec::new(), Offers::new())) };
-        let after = stores::offers(after, &self.stores.found, selection);
+        let after = stores::offers(after, &self.stores.found, selection).await;
         let mut anchors = Vec::new();
         for (certificate, _) in stored_roots(&self.anchors)? {
             anchors.push((certificate, true));

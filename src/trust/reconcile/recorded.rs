@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::PlannedRun;
+use super::RunPlan;
 use crate::error::{Error, Result};
 use crate::pki::cert::Certificate;
 use crate::rootfs::Sysroot;
@@ -48,7 +48,7 @@ pub(super) fn refuse_what_is_too_large(sysroot: &Sysroot, plan: &Plan) -> Result
     Ok(())
 }
 
-impl PlannedRun<'_> {
+impl RunPlan<'_> {
     /// Refuses a plan whose record could not be read again. What a native tool will write is not known yet; that is
     /// checked after it has run.
     pub(super) fn check_before_the_first_change(&self, state: &State, next: &State) -> Result<()> {

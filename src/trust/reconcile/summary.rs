@@ -1,13 +1,13 @@
 //! The summary for other users that goes with the next state.
 
-use super::PlannedRun;
+use super::RunPlan;
 use crate::error::Result;
 use crate::trust::state::State;
 use crate::trust::summary;
 use crate::trust::updater::Output;
 use crate::trust::view::View;
 
-impl PlannedRun<'_> {
+impl RunPlan<'_> {
     /// What other users may read of the next state, as a run after this one would compute it.
     pub(super) fn summary(&self, next: &State) -> Result<Option<Vec<u8>>> {
         let view = View::new(self.view.sysroot(), next.ours())?;

@@ -28,16 +28,19 @@ pub(crate) struct Skipped {
     pub(crate) why: Obstacle,
 }
 
-/// What the kernel refused to write in this run, although it could not be foreseen.
+/// What earlier attempts of this run failed at: what the kernel refused to write, although it could not be foreseen, and
+/// the distribution's program.
 #[derive(Debug, Default)]
-pub(super) struct Refused {
+pub(super) struct FailedAttempts {
     paths: BTreeMap<String, String>,
     directories: BTreeMap<String, String>,
     /// The directory of state, journal and lock.
     pub(super) state: Option<String>,
+    /// Why the distribution's program is not used again: it failed, and its changes were undone.
+    pub(super) tool: Option<String>,
 }
 
-impl Refused {
+impl FailedAttempts {
     /// Notes that `path` was refused; with a second path of the same directory, everything in it counts as refused.
     pub(super) fn note(&mut self, path: &str, why: &str) {
         let directory = split(path).0;
@@ -64,17 +67,21 @@ pub(super) struct Guard<'v> {
     skips_all: bool,
     /// Why nothing of this tree can be changed: what could not be recorded could not be undone either.
     cannot_record: Option<Obstacle>,
-    refused: &'v Refused,
+    pub(super) failed: &'v FailedAttempts,
     directories: RefCell<BTreeMap<String, Option<Obstacle>>>,
     /// Whether another user owns a directory in which root would work.
     of_other_users: RefCell<BTreeMap<String, bool>>,
 }
 
 impl<'v> Guard<'v> {
-    pub(super) fn new(view: &'v View<'v>, options: &ReconcileOptions, refused: &'v Refused) -> Result<Self> {
+    pub(super) fn new(
+        view: &'v View<'v>,
+        options: &ReconcileOptions,
+        failed: &'v FailedAttempts,
+    ) -> Result<Self> {
         let sysroot = view.sysroot();
         let state = sysroot.state_directory();
-        let why = match &refused.state {
+        let why = match &failed.state {
             Some(why) => Some(why.clone()),
             None if options.leave_unwritable => sysroot.directory_obstacle(state)?.map(|why| why.to_string()),
             None => None,
@@ -84,7 +91,7 @@ impl<'v> Guard<'v> {
         });
         let (directories, of_other_users) = (RefCell::default(), RefCell::default());
         let skips_all = options.leave_unwritable;
-        Ok(Guard { view, skips_all, cannot_record, refused, directories, of_other_users })
+        Ok(Guard { view, skips_all, cannot_record, failed, directories, of_other_users })
     }
 
     /// Why the caller cannot replace the node at `path`.
@@ -99,7 +106,7 @@ impl<'v> Guard<'v> {
             let mounted = self.view.sysroot().lstat(&location)?.is_some_and(|meta| meta.mount_point);
             return Ok(mounted.then_some(Obstacle::Mounted));
         }
-        if let Some(why) = self.refused.of(path) {
+        if let Some(why) = self.failed.of(path) {
             return Ok(Some(why));
         }
         if let Some(why) = self.directory_obstacle(split(&location).0)? {
@@ -131,7 +138,7 @@ impl<'v> Guard<'v> {
     }
 
     /// Why the family's own program would fail: a directory that it writes cannot be written.
-    pub(super) fn tool_obstacle(&self, facts: &Facts) -> Result<Option<(String, Obstacle)>> {
+    fn tool_obstacle(&self, facts: &Facts) -> Result<Option<(String, Obstacle)>> {
         if !self.skips_all {
             return Ok(None);
         }
@@ -143,6 +150,22 @@ impl<'v> Guard<'v> {
             }
         }
         Ok(None)
+    }
+
+    /// A path that the family's own program would have to write and cannot, if it has anything to do.
+    pub(super) fn unwritable_by_tool(
+        &self,
+        facts: &Facts,
+        changes: &[PlannedChange],
+        skipped: &SkippedPaths,
+    ) -> Result<Option<(String, Obstacle)>> {
+        if let Some((path, why)) = skipped.whys.first_key_value() {
+            return Ok(Some((path.clone(), why.clone())));
+        }
+        if !changes.iter().any(|change| facts.row.updater.native_writes(&change.path)) {
+            return Ok(None);
+        }
+        self.tool_obstacle(facts)
     }
 
     /// Marks the anchors whose own file cannot be written: outputs must not link to it.
@@ -164,7 +187,7 @@ impl<'v> Guard<'v> {
 
 /// What a run skips.
 #[derive(Debug, Default)]
-pub(super) struct Left {
+pub(super) struct SkippedPaths {
     /// Every path.
     pub(super) paths: BTreeSet<String>,
     /// The same, each with the reason.
@@ -174,11 +197,11 @@ pub(super) struct Left {
     /// Hashed directories in which nothing is changed.
     hashed: BTreeSet<String>,
     /// What is skipped although it lacks a root, each once.
-    pub(super) skipped: Vec<Skipped>,
+    pub(super) stores: Vec<Skipped>,
 }
 
-/// The input of the plan.
-pub(super) struct PlanInput<'p> {
+/// What tells which changes can be written.
+pub(super) struct WriteCheck<'p> {
     pub(super) view: &'p View<'p>,
     pub(super) facts: &'p Facts,
     pub(super) wanted: &'p UpdaterInput,
@@ -188,9 +211,9 @@ pub(super) struct PlanInput<'p> {
     pub(super) selection: Option<&'p Selection>,
 }
 
-impl PlanInput<'_> {
+impl WriteCheck<'_> {
     /// The changes that `desires` need and that can be written. What cannot be written is desired as it is from now on,
-    /// and noted in `left`.
+    /// and noted in `skipped`.
     ///
     /// # Errors
     /// A root to remove is where nothing can be removed; a store that was named cannot be written.
@@ -198,15 +221,15 @@ impl PlanInput<'_> {
         &self,
         guard: &Guard,
         desires: &mut Desires,
-        left: &mut Left,
+        skipped: &mut SkippedPaths,
     ) -> Result<Vec<PlannedChange>> {
         loop {
             let changes = plan::changes(self.view, self.facts.row.updater, desires)?;
             let mut more: BTreeMap<&str, Obstacle> = BTreeMap::new();
-            for change in changes.iter().filter(|change| !left.paths.contains(&change.path)) {
+            for change in changes.iter().filter(|change| !skipped.paths.contains(&change.path)) {
                 let why = match guard.obstacle(&change.path)? {
                     Some(why) => Some(why),
-                    None => self.dependency(change, left)?,
+                    None => self.dependency(change, skipped)?,
                 };
                 more.extend(why.map(|why| (change.path.as_str(), why)));
             }
@@ -224,7 +247,7 @@ impl PlanInput<'_> {
             let mut kept = Vec::new();
             for change in &changes {
                 if let Some(why) = more.remove(change.path.as_str()) {
-                    self.note(guard, change, why, left)?;
+                    self.note(guard, change, why, skipped)?;
                     kept.push((change.path.clone(), change.from.clone()));
                 }
             }
@@ -234,26 +257,9 @@ impl PlanInput<'_> {
         }
     }
 
-    /// A path that the family's own program would have to write and cannot, if it has anything to do.
-    pub(super) fn unwritable_by_tool(
-        &self,
-        guard: &Guard,
-        changes: &[PlannedChange],
-        left: &Left,
-    ) -> Result<Option<(String, Obstacle)>> {
-        let row = self.facts.row.updater;
-        if let Some((path, why)) = left.whys.first_key_value() {
-            return Ok(Some((path.clone(), why.clone())));
-        }
-        if !changes.iter().any(|change| row.native_writes(&change.path)) {
-            return Ok(None);
-        }
-        guard.tool_obstacle(self.facts)
-    }
-
     /// Why a change must be skipped that could be written by itself: it is a link to what is skipped.
-    fn dependency(&self, change: &PlannedChange, left: &Left) -> Result<Option<Obstacle>> {
-        if left.locations.is_empty() {
+    fn dependency(&self, change: &PlannedChange, skipped: &SkippedPaths) -> Result<Option<Obstacle>> {
+        if skipped.locations.is_empty() {
             return Ok(None);
         }
         for node in [&change.to, &change.from] {
@@ -261,8 +267,8 @@ impl PlanInput<'_> {
             let mut path = join(split(&self.view.location(&change.path)?).0, target);
             for _ in 0..MAX_HOPS {
                 let location = self.view.location(&path)?;
-                let in_hashed = left.hashed.contains(split(&location).0);
-                if in_hashed || (node == &change.to && left.locations.contains(&location)) {
+                let in_hashed = skipped.hashed.contains(split(&location).0);
+                if in_hashed || (node == &change.to && skipped.locations.contains(&location)) {
                     let why = format!("it links to `{}`, which cannot be written", text::escape(&path));
                     return Ok(Some(Obstacle::Other(why)));
                 }
@@ -304,11 +310,17 @@ impl PlanInput<'_> {
     }
 
     /// Notes that a change is skipped, and what is skipped with it.
-    fn note(&self, guard: &Guard, change: &PlannedChange, why: Obstacle, left: &mut Left) -> Result<()> {
+    fn note(
+        &self,
+        guard: &Guard,
+        change: &PlannedChange,
+        why: Obstacle,
+        skipped: &mut SkippedPaths,
+    ) -> Result<()> {
         let path = &change.path;
-        left.paths.insert(path.clone());
-        left.whys.insert(path.clone(), why.clone());
-        left.locations.insert(self.view.location(path)?);
+        skipped.paths.insert(path.clone());
+        skipped.whys.insert(path.clone(), why.clone());
+        skipped.locations.insert(self.view.location(path)?);
         let shown =
             match (self.output_of(path), self.stores.found.iter().find(|found| found.files().contains(path)))
             {
@@ -331,7 +343,8 @@ impl PlanInput<'_> {
                 }
                 (Some(output), None) => {
                     if output.kind == OutputKind::HashDirectory {
-                        left.hashed
+                        skipped
+                            .hashed
                             .insert(self.view.location(path).map(|location| split(&location).0.to_owned())?);
                     }
                     self.refuse_to_keep_unwanted(output, &why)?;
@@ -342,8 +355,8 @@ impl PlanInput<'_> {
                 }
                 (None, None) => split(path).0.to_owned(),
             };
-        if !left.skipped.iter().any(|skipped| skipped.path == shown) {
-            left.skipped.push(Skipped { path: shown, why });
+        if !skipped.stores.iter().any(|known| known.path == shown) {
+            skipped.stores.push(Skipped { path: shown, why });
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::pki::fingerprint::Fingerprint;
 use crate::pki::keystore::{
     EntryContent, Keystore, KeystoreFormat, KeystoreProblem, StorePassword, alias_for, p11_kit,
 };
-use crate::random;
+use crate::random::Seed;
 use crate::rootfs::tree::{File, Node};
 use crate::rootfs::{is_denied, split};
 use crate::trust::ours::Ours;
@@ -271,7 +271,7 @@ fn make(
 pub(super) fn plan(
     view: &View,
     updater: &dyn Updater,
-    selection: &Selection,
+    (selection, salts): (&Selection, &Seed),
     found: &FoundStore,
     wanted: &[NamedRoot],
     before: &BTreeMap<Fingerprint, Addition>,
@@ -305,7 +305,11 @@ pub(super) fn plan(
     } else {
         let mut keystore = open(&file.content)?;
         let gone: usize = before.keys().map(|fingerprint| keystore.remove(fingerprint)).sum();
-        let content = if gone == 0 { file.content.clone() } else { keystore.to_bytes(&mut random::fill)? };
+        let content = if gone == 0 {
+            file.content.clone()
+        } else {
+            keystore.to_bytes(&mut salts.stream(&[path, "without trustup's"]))?
+        };
         Rc::new(Node::File(File { content, modified: None, ..file.clone() }))
     };
     let Node::File(base_file) = base.as_ref() else {
@@ -336,7 +340,7 @@ pub(super) fn plan(
     } else if added.is_empty() {
         base.as_ref().clone()
     } else {
-        let content = rest.to_bytes(&mut random::fill)?;
+        let content = rest.to_bytes(&mut salts.stream(&[path, "with trustup's"]))?;
         Node::File(File { content, modified: None, ..file.clone() })
     };
     stores.bases.insert(path.clone(), base.as_ref().clone());

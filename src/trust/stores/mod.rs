@@ -7,17 +7,19 @@
 mod cost;
 pub mod java;
 pub(crate) mod nss;
+mod selection;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use self::cost::{left_alone, set_aside};
+pub(crate) use self::selection::{Kinds, Selection, StorePolicy};
 use crate::error::{Error, Result};
 use crate::pki::cert::{Certificate, Purpose};
 use crate::pki::fingerprint::Fingerprint;
-use crate::pki::keystore;
 use crate::pki::nss as database;
+use crate::random::Seed;
 use crate::rootfs::tree::Node;
 use crate::rootfs::{FileKind, Sysroot, is_denied};
 use crate::text;
@@ -25,47 +27,6 @@ use crate::trust::updater::{Desired, OutputKind, Updater};
 use crate::trust::verify::{Offer, Offers};
 use crate::trust::view::View;
 use crate::versioned::UnknownFields;
-
-/// Whether stores of a kind are wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum StorePolicy {
-    /// No.
-    #[default]
-    No,
-    /// Those that exist; what cannot be changed is skipped.
-    IfThere,
-    /// Those that exist; what cannot be changed is an error.
-    Named,
-}
-
-/// Which stores, and the passwords that open them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Selection {
-    /// Java's keystores.
-    pub(crate) java: StorePolicy,
-    /// NSS databases.
-    pub(crate) nss: StorePolicy,
-    /// Homes of Java that the caller's JAVA_HOME names.
-    pub(crate) java_homes: Vec<String>,
-    /// The keystores' password, if it is not Java's default.
-    pub(crate) java_password: Option<keystore::StorePassword>,
-    /// The NSS databases' password.
-    pub(crate) nss_password: Option<database::NssPassword>,
-    /// Homes in which NSS databases are looked for, as seen inside.
-    pub(crate) homes: Vec<String>,
-    /// Whether the user named these homes (`--nss-user`): what cannot be looked at there is reported.
-    pub(crate) homes_named: bool,
-    /// `XDG_DATA_HOME` of the current user.
-    pub(crate) xdg_data_home: Option<String>,
-    /// Directories of NSS databases that were named; made if they do not exist.
-    pub(crate) nss_directories: Vec<String>,
-    /// Make the database that browsers share, where there is none.
-    pub(crate) create_nss: bool,
-    /// Make a keystore for each Java that has none.
-    pub(crate) create_java: bool,
-    /// The date of new entries, milliseconds since 1970.
-    pub(crate) date: i64,
-}
 
 /// What we added to a store, by certificate: with it, `untrust` knows what to remove from a store that another program
 /// has changed since.
@@ -86,52 +47,6 @@ pub(crate) struct Addition {
     pub(crate) unknown: UnknownFields,
 }
 
-/// Which kinds of stores the last bootstrap covered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Kinds {
-    /// Java's keystores.
-    pub(crate) java: bool,
-    /// NSS databases.
-    pub(crate) nss: bool,
-    /// What only a newer trustup knows.
-    #[serde(flatten)]
-    pub(crate) unknown: UnknownFields,
-}
-
-impl Kinds {
-    /// Whether it covered neither.
-    pub(crate) fn is_none(&self) -> bool {
-        !self.java && !self.nss
-    }
-
-    /// Whether there is nothing to record.
-    pub(crate) fn is_default(&self) -> bool {
-        *self == Kinds::default()
-    }
-
-    /// Whether it covered this kind.
-    pub(crate) fn has(&self, kind: OutputKind) -> bool {
-        if kind == OutputKind::NssDatabase { self.nss } else { self.java }
-    }
-}
-
-impl Selection {
-    /// Whether this store, or its kind, was named.
-    fn names(&self, found: &FoundStore) -> bool {
-        self.names_path(found.kind, &found.path)
-    }
-
-    fn names_path(&self, kind: OutputKind, path: &String) -> bool {
-        let wish = if kind == OutputKind::NssDatabase { self.nss } else { self.java };
-        wish == StorePolicy::Named || self.nss_directories.contains(path)
-    }
-
-    /// Which kinds are wanted.
-    pub(crate) fn kinds(&self) -> Kinds {
-        Kinds { java: self.java != StorePolicy::No, nss: self.nss != StorePolicy::No, ..Kinds::default() }
-    }
-}
-
 /// A store that was found.
 #[derive(Clone, Debug)]
 pub(crate) struct FoundStore {
@@ -148,10 +63,12 @@ pub(crate) struct FoundStore {
 }
 
 /// The plan for the stores.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Stores {
     /// The stores.
     pub(crate) found: Vec<FoundStore>,
+    /// What was read of the databases among them.
+    contents: nss::DirectoryContents,
     /// Those among them whose original bytes are restored without opening them: they are no longer in `found`.
     pub(crate) restored: Vec<FoundStore>,
     /// The desired nodes.
@@ -173,22 +90,45 @@ pub(crate) struct Stores {
 /// A root that the stores must hold: the certificate, and the name of its anchor.
 pub(crate) type NamedRoot = (Certificate, String);
 
-/// Finds the stores and plans them: the wanted roots are added, and those that we added and that are no longer wanted
-/// are removed (`known` has their certificates).
+/// What earlier runs added to stores.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EarlierAdditions<'a> {
+    /// By store.
+    pub(crate) added: &'a Additions,
+    /// The certificates among them.
+    pub(crate) certificates: &'a BTreeMap<Fingerprint, Certificate>,
+}
+
+/// Finds the stores, those that an earlier run changed (`added`) included.
+///
+/// # Errors
+/// A directory cannot be searched.
+pub(crate) fn find(
+    view: &View,
+    updater: &dyn Updater,
+    selection: &Selection,
+    added: &Additions,
+) -> Result<Stores> {
+    let mut stores = Stores::default();
+    java::find(view, updater, selection, added, &mut stores)?;
+    nss::find(view, selection, added, &mut stores)?;
+    Ok(stores)
+}
+
+/// Plans the stores that were found: the wanted roots are added, and those that we added and that are no longer wanted
+/// are removed. New salts come from `salts`.
 ///
 /// # Errors
 /// A store that was named cannot be changed; one that a search found is skipped.
 pub(crate) fn plan(
     view: &View,
     updater: &dyn Updater,
-    selection: &Selection,
+    mut stores: Stores,
+    (selection, salts): (&Selection, &Seed),
     wanted: &[NamedRoot],
-    added: &Additions,
-    known: &BTreeMap<Fingerprint, Certificate>,
+    earlier: EarlierAdditions,
 ) -> Result<Stores> {
-    let mut stores = Stores::default();
-    java::find(view, updater, selection, added, &mut stores)?;
-    nss::find(view, selection, added, &mut stores)?;
+    let EarlierAdditions { added, certificates } = earlier;
     if wanted.is_empty() {
         stores.restore(view, added)?;
     }
@@ -204,9 +144,9 @@ pub(crate) fn plan(
         let wanted = stores.loadable(view, selection, &found, wanted)?;
         let planned = match found.kind {
             OutputKind::NssDatabase => {
-                nss::plan(view, selection, &found, &wanted, &before, known, &mut stores)
+                nss::plan(view, selection, &found, &wanted, &before, certificates, &mut stores)
             }
-            _ => java::plan(view, updater, selection, &found, &wanted, &before, &mut stores),
+            _ => java::plan(view, updater, (selection, salts), &found, &wanted, &before, &mut stores),
         };
         match planned {
             Ok(now) if now.is_empty() => {}
@@ -233,37 +173,87 @@ pub(crate) fn plan(
     }
     stores.nodes = restored;
     stores.nodes.extend(of_stores.into_values().flatten());
+    stores.contents.clear();
     Ok(stores)
 }
 
-/// Finds the stores and reads what they offer.
+/// Finds the stores and reads what they offer. Waits for programs that are writing in databases.
 ///
 /// # Errors
 /// A directory cannot be read.
-pub(crate) fn discover_stores(
-    view: &View,
+pub(crate) async fn discover_stores(
+    view: &View<'_>,
     updater: &dyn Updater,
     selection: &Selection,
     added: &Additions,
 ) -> Result<Stores> {
-    let mut stores = Stores::default();
-    java::find(view, updater, selection, added, &mut stores)?;
-    nss::find(view, selection, added, &mut stores)?;
-    let mut in_turn = Vec::new();
-    for index in stores.in_turn(view)? {
-        in_turn.push(stores.found[index].clone());
-    }
-    for (path, offer) in offers(view, &in_turn, selection) {
-        let found = stores.found.iter_mut().find(|found| found.path == path);
-        match (offer.damage.clone(), found) {
-            (Some(why), Some(found)) => found.skipped = Some(why),
-            _ => drop(stores.offers.insert(path, offer)),
-        }
-    }
+    let mut stores = find(view, updater, selection, added)?;
+    stores.read_databases(view, |_| Ok(true)).await?;
+    stores.read_offers(view, selection)?;
     Ok(stores)
 }
 
 impl Stores {
+    /// Reads the databases that will be opened, each once no program is writing there any more.
+    ///
+    /// # Errors
+    /// A directory cannot be inspected.
+    async fn read_databases(
+        &mut self,
+        view: &View<'_>,
+        is_opened: impl Fn(&FoundStore) -> Result<bool>,
+    ) -> Result<()> {
+        let mut directories = Vec::new();
+        for index in self.in_turn(view)? {
+            let found = &self.found[index];
+            if found.kind == OutputKind::NssDatabase && found.skipped.is_none() && is_opened(found)? {
+                directories.push(found.path.as_str());
+            }
+        }
+        self.contents = nss::read_when_idle(view.sysroot(), directories).await;
+        Ok(())
+    }
+
+    /// Reads the databases that a plan opens: with no root left, those that are restored are not opened.
+    ///
+    /// # Errors
+    /// A directory cannot be inspected.
+    pub(crate) async fn read_for_plan(
+        &mut self,
+        view: &View<'_>,
+        added: &Additions,
+        keeps_roots: bool,
+    ) -> Result<()> {
+        self.read_databases(view, |found| Ok(keeps_roots || !found.is_as_we_left_it(view, added)?)).await?;
+        // The plan starts from the nodes that were read at the same moment: what a program writes later is a conflict.
+        for found in self.found.iter().filter(|found| self.contents.contains_key(&found.path)) {
+            for path in found.files() {
+                // The plan reports an error.
+                drop(view.actual(&path));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what the stores offer; one that cannot be read is skipped.
+    ///
+    /// # Errors
+    /// A directory cannot be inspected.
+    pub(crate) fn read_offers(&mut self, view: &View, selection: &Selection) -> Result<()> {
+        let mut in_turn = Vec::new();
+        for index in self.in_turn(view)? {
+            in_turn.push(self.found[index].clone());
+        }
+        for (path, offer) in offers_of(view, &in_turn, selection, &self.contents) {
+            let found = self.found.iter_mut().find(|found| found.path == path);
+            match (offer.damage.clone(), found) {
+                (Some(why), Some(found)) => found.skipped = Some(why),
+                _ => drop(self.offers.insert(path, offer)),
+            }
+        }
+        Ok(())
+    }
+
     /// What the search passed over, for `-v`; `None` if it was nothing.
     pub(crate) fn passed_over(&self) -> Option<String> {
         let mut closed: Vec<&str> = self.closed.iter().map(String::as_str).collect();
@@ -278,14 +268,7 @@ impl Stores {
     /// Restores what was there before us, if it has not been changed since: no store has to be opened for that.
     fn restore(&mut self, view: &View, added: &Additions) -> Result<()> {
         for found in std::mem::take(&mut self.found) {
-            let mut as_left = added.contains_key(&found.path);
-            let mut recorded = false;
-            for path in found.files() {
-                let unrecorded = view.is_unrecorded(&path)?;
-                recorded |= !unrecorded;
-                as_left &= unrecorded || view.is_as_we_left_it(&path)?;
-            }
-            if !as_left || !recorded {
+            if !found.is_as_we_left_it(view, added)? {
                 self.found.push(found);
                 continue;
             }
@@ -384,6 +367,18 @@ pub(crate) fn as_they_are(view: &View, added: &Additions) -> Result<Stores> {
 }
 
 impl FoundStore {
+    /// Whether we changed it, and no program has since.
+    fn is_as_we_left_it(&self, view: &View, added: &Additions) -> Result<bool> {
+        let mut as_left = added.contains_key(&self.path);
+        let mut recorded = false;
+        for path in self.files() {
+            let unrecorded = view.is_unrecorded(&path)?;
+            recorded |= !unrecorded;
+            as_left &= unrecorded || view.is_as_we_left_it(&path)?;
+        }
+        Ok(as_left && recorded)
+    }
+
     /// The files of the store.
     pub(crate) fn files(&self) -> Vec<String> {
         match self.kind {
@@ -395,13 +390,33 @@ impl FoundStore {
     }
 }
 
-/// What the stores offer after a run: read back from what is there.
-pub(crate) fn offers(after: &View, found: &[FoundStore], selection: &Selection) -> Offers {
+/// What the stores offer after a run: read back from what is there, once no program is writing there any more.
+pub(crate) async fn offers(after: &View<'_>, found: &[FoundStore], selection: &Selection) -> Offers {
+    let databases =
+        found.iter().filter(|found| found.kind == OutputKind::NssDatabase && found.skipped.is_none());
+    let directories = databases.map(|found| found.path.as_str());
+    let contents = nss::read_when_idle(after.sysroot(), directories).await;
+    offers_of(after, found, selection, &contents)
+}
+
+/// What keystores offer in `view`.
+pub(crate) fn keystore_offers(view: &View, found: &[FoundStore], selection: &Selection) -> Offers {
+    let keystores =
+        found.iter().filter(|found| found.kind != OutputKind::NssDatabase && found.skipped.is_none());
+    keystores.map(|found| (found.path.clone(), java::offer(view, &found.path, selection))).collect()
+}
+
+fn offers_of(
+    view: &View,
+    found: &[FoundStore],
+    selection: &Selection,
+    contents: &nss::DirectoryContents,
+) -> Offers {
     let mut offers = Offers::new();
     for store in found.iter().filter(|store| store.skipped.is_none()) {
         let offer = match store.kind {
-            OutputKind::NssDatabase => nss::offer(after, &store.path, selection),
-            _ => java::offer(after, &store.path, selection),
+            OutputKind::NssDatabase => nss::offer(view, &store.path, selection, contents.get(&store.path)),
+            _ => java::offer(view, &store.path, selection),
         };
         offers.insert(store.path.clone(), offer);
     }

@@ -161,33 +161,64 @@ const OPENINGS: u64 = 5;
 /// The pause between two reads, while a program is writing.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The content of the directory, once no program is writing there any more (threat T18); a run waits for all databases
-/// together as long as for one (threat T36).
-fn read_when_idle(sysroot: &Sysroot, directory: &str) -> Result<Read> {
-    loop {
-        let found = files::read(&sysroot.directory_without_links(directory)?)?;
-        if !matches!(found, Read::InUse(_)) || budget::patience() < PAUSE {
-            return Ok(found);
+/// What was read in the directories of databases, by directory.
+pub(super) type DirectoryContents = BTreeMap<String, Read>;
+
+/// Reads the directories of databases, each once no program is writing there any more (threat T18). A run waits for all
+/// databases together as long as for one (threat T36).
+pub(super) async fn read_when_idle(
+    sysroot: &Sysroot,
+    directories: impl IntoIterator<Item = &str>,
+) -> DirectoryContents {
+    let mut contents = DirectoryContents::new();
+    for directory in directories {
+        // What cannot be read is reported when the database is opened.
+        while is_directory(sysroot, directory).unwrap_or(false)
+            && let Ok(content) = read_now(sysroot, directory)
+        {
+            let waits = matches!(content, Read::InUse(_)) && budget::patience() >= PAUSE;
+            contents.insert(directory.to_owned(), content);
+            if !waits {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+            budget::waited(PAUSE);
         }
-        std::thread::sleep(PAUSE);
-        budget::waited(PAUSE);
     }
+    contents
 }
 
-/// The database in memory, with its content; `None` if there is none.
+fn read_now(sysroot: &Sysroot, directory: &str) -> Result<Read> {
+    files::read(&sysroot.directory_without_links(directory)?)
+}
+
+fn is_directory(sysroot: &Sysroot, path: &str) -> Result<bool> {
+    Ok(sysroot.stat(path)?.is_some_and(|meta| meta.kind == FileKind::Directory))
+}
+
+/// The database in memory; `None` if there is none. Its directory is read now unless `content` has what was read there.
 ///
 /// If it was not named, the cost of all `openings` of this run and their signatures of `roots` is reserved first.
 fn open(
     sysroot: &Sysroot,
     directory: &str,
     selection: &Selection,
+    content: Option<&Read>,
     (openings, roots): (u64, usize),
 ) -> Result<Option<Databases>> {
-    if sysroot.stat(directory)?.is_none_or(|meta| meta.kind != FileKind::Directory) {
+    if !is_directory(sysroot, directory)? {
         return Ok(None);
     }
     let at = |error: Error| error.at(sysroot.display(directory));
-    match read_when_idle(sysroot, directory)? {
+    let read;
+    let content = match content {
+        Some(content) => content,
+        None => {
+            read = read_now(sysroot, directory)?;
+            &read
+        }
+    };
+    match content {
         Read::Nothing => Ok(None),
         Read::Dbm => Err(at(Error::unsupported("the NSS database has the old format (cert8.db)").hint(
             "convert it with certutil (`certutil -L -X -d sql:DIR` makes the new files beside the old ones), then run again",
@@ -228,7 +259,7 @@ pub(super) fn plan(
     let refused = |refusal: NssRefusal| refusal.into_error().at(sysroot.display(directory));
     let [cert9, key4] = [CERT_DB, KEY_DB].map(|name| child(directory, name));
     let effort = (OPENINGS, wanted.len() + before.len());
-    let existing = open(sysroot, directory, selection, effort)?;
+    let existing = open(sysroot, directory, selection, stores.contents.get(directory), effort)?;
     if existing.is_none() && wanted.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -269,8 +300,8 @@ pub(super) fn plan(
     let base = if as_left || before.is_empty() || is_new {
         [(*view.original(&cert9)?).clone(), (*view.original(&key4)?).clone()]
     } else {
-        let mut without =
-            open(sysroot, directory, selection, effort)?.unwrap_or(Databases::new().map_err(refused)?);
+        let mut without = open(sysroot, directory, selection, stores.contents.get(directory), effort)?
+            .unwrap_or(Databases::new().map_err(refused)?);
         for (fingerprint, addition) in before {
             if let Some(certificate) = certificates.get(fingerprint) {
                 without.remove(certificate, addition.former.as_ref()).map_err(refused)?;
@@ -342,11 +373,61 @@ fn names(databases: &Databases) -> crate::pki::nss::Result<BTreeMap<Fingerprint,
     Ok(entries.map(|entry| (entry.fingerprint, crate::text::escape(&entry.nickname))).collect())
 }
 
-/// What NSS trusts in the database at `directory`.
-pub(super) fn offer(after: &View, directory: &str, selection: &Selection) -> Offer {
-    let roots = open(after.sysroot(), directory, selection, (1, 0)).and_then(|databases| match databases {
+/// What NSS trusts in the database at `directory`, of which `content` is what was read there.
+pub(super) fn offer(view: &View, directory: &str, selection: &Selection, content: Option<&Read>) -> Offer {
+    let databases = open(view.sysroot(), directory, selection, content, (1, 0));
+    let roots = databases.and_then(|databases| match databases {
         None => Ok(None),
         Some(databases) => names(&databases).map(Some).map_err(NssRefusal::into_error),
     });
     offer_of(OutputKind::NssDatabase, roots)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the tests write the files that they wait for")]
+
+    use std::fs;
+
+    use super::*;
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime").block_on(future)
+    }
+
+    /// A directory with a database of which a program has a journal.
+    fn in_use() -> (tempfile::TempDir, Sysroot) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let Files { cert9, key4 } = Databases::new().expect("new").into_files().expect("files");
+        for (name, content) in [(CERT_DB, &cert9[..]), (KEY_DB, &key4), ("cert9.db-journal", b"")] {
+            fs::write(directory.path().join(name), content).expect("written");
+        }
+        let sysroot = Sysroot::open(directory.path()).expect("a sysroot");
+        (directory, sysroot)
+    }
+
+    #[test]
+    fn t18_a_program_that_writes_is_awaited_and_others_run_meanwhile() {
+        budget::begin();
+        let (directory, sysroot) = in_use();
+        let (contents, ()) = run(async {
+            // The second begins when the first waits.
+            tokio::join!(read_when_idle(&sysroot, ["/"]), async {
+                fs::remove_file(directory.path().join("cert9.db-journal")).expect("removed");
+            })
+        });
+        assert!(matches!(contents["/"], Read::Databases { .. }));
+        assert_eq!(budget::WAITING - budget::patience(), PAUSE);
+    }
+
+    #[test]
+    fn t36_a_run_waits_for_all_databases_together() {
+        budget::begin();
+        budget::waited(budget::WAITING);
+        let (_directory, sysroot) = in_use();
+        let contents = run(read_when_idle(&sysroot, ["/", "/missing"]));
+        assert!(matches!(contents["/"], Read::InUse(_)));
+        assert_eq!(contents.len(), 1);
+        assert_eq!(budget::patience(), Duration::ZERO);
+    }
 }

@@ -1,25 +1,68 @@
-//! The decisions before a plan: each anchor's status, names that must not be taken, and what is left for us to do if
-//! the family's own program does the rest. Only reads; the pipeline is in the parent.
+//! Second stage, the accepted anchors: the status of each, which of them the updater must place, and what is refused.
 
 use std::collections::BTreeSet;
 
+use super::chosen_stores::FoundStores;
+use super::tree_facts::TreeFacts;
+use super::unwritable::Guard;
+use super::{ReconcileOptions, absent};
 use crate::error::{Error, Result};
 use crate::pki::cert::loadable::{self, Harm};
-use crate::pki::cert::signature;
-use crate::pki::cert::{Certificate, Purpose};
+use crate::pki::cert::{Purpose, signature};
 use crate::pki::fingerprint::Fingerprint;
-use crate::rootfs::split;
-use crate::rootfs::tree::Node;
-use crate::trust::facts::{Chosen, Facts, UpdaterChoice, UpdaterUsed};
-use crate::trust::plan::{Plan, PlannedChange, Step, ToolRun};
+use crate::trust::facts::Facts;
 use crate::trust::state::{State, Status, StoredAnchor};
-use crate::trust::stores::{self, Selection, StorePolicy, Stores};
+use crate::trust::stores::{self, Selection, StorePolicy};
 use crate::trust::updater::{Anchor, BrokenInput, OutputKind, UpdaterInput};
-use crate::trust::verify::{self, Offers, Side};
+use crate::trust::verify::{self, Side};
 use crate::trust::view::View;
 
+/// The anchors of the goal, as this tree accepts them.
+pub(super) struct AcceptedAnchors {
+    /// Every anchor, with its status.
+    pub(super) anchors: Vec<StoredAnchor>,
+    /// Those that the updater must place.
+    pub(super) wanted: UpdaterInput,
+    /// An output from which Java could load nothing, if the distribution's program wrote it.
+    pub(super) spoilt_for_java: Option<String>,
+    /// What to report to the user.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Decides what becomes of each anchor of the goal.
+///
+/// # Errors
+/// The distribution refuses all of them; a name is one of its own roots'; a store that was named would not get a root.
+pub(super) fn accept_anchors(
+    tree: &TreeFacts,
+    found: Option<&FoundStores>,
+    guard: &Guard,
+    options: &ReconcileOptions,
+) -> Result<AcceptedAnchors> {
+    let TreeFacts { state, view, facts, goal, broken_inputs, .. } = tree;
+    let mut anchors = goal.anchors.clone();
+    let set_aside = absent::set_aside(view, facts, found, state, &goal.asked, &mut anchors)?;
+    let mut wanted = UpdaterInput {
+        anchors: Vec::new(),
+        web_pki: goal.web_pki,
+        date: options.stamp.unwrap_or(options.now),
+    };
+    refuse_vendor_names(view, facts, &anchors)?;
+    let mut warnings = classify_anchors(view, facts, broken_inputs, &mut anchors, &mut wanted)?;
+    guard.mark_unplaced(facts, &mut wanted)?;
+    let (left_out, spoilt_for_java) = left_out(view, facts, &wanted, options.stores)?;
+    warnings.extend(set_aside);
+    warnings.extend(absent::doubts(view)?);
+    warnings.extend(left_out);
+    warnings.extend(passed_over(&wanted, state));
+    if !wanted.anchors.is_empty() {
+        warnings.extend(broken_inputs.iter().map(BrokenInput::describe));
+    }
+    Ok(AcceptedAnchors { anchors, wanted, spoilt_for_java, warnings })
+}
+
 /// Finds each anchor's status, and which of them the updater must place.
-pub(super) fn classify_anchors(
+fn classify_anchors(
     view: &View,
     facts: &Facts,
     broken: &[BrokenInput],
@@ -112,7 +155,7 @@ fn trusted_without_us(
 }
 
 /// A name that the vendor's roots have would remove their links (threat T4).
-pub(super) fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<()> {
+fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<()> {
     let names = facts.row.updater.vendor_names(view)?;
     match anchors.iter().find(|anchor| names.contains(&anchor.name)) {
         None => Ok(()),
@@ -126,56 +169,12 @@ pub(super) fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredA
     }
 }
 
-/// The updater to use if input files would spoil an output: only the built-in one can work without their bytes.
-///
-/// # Errors
-/// The distribution's own was asked for, or `--strict`: the error names every such file.
-pub(super) fn updater_for_broken_inputs(
-    chosen: Chosen,
-    broken: &[BrokenInput],
-    choice: UpdaterChoice,
-    strict: bool,
-) -> Result<Chosen> {
-    let Some(first) = broken.first() else { return Ok(chosen) };
-    let is_native = matches!(chosen.updater, UpdaterUsed::Native(_));
-    if strict || (is_native && choice == UpdaterChoice::Native) {
-        let what = "an input file would make the distribution's CA bundle unreadable";
-        let faults: Vec<String> =
-            broken.iter().map(|input| format!("`{}`, {}", input.path, input.fault)).collect();
-        return Err(Error::failed(what)
-            .at(&first.path)
-            .because(anyhow::anyhow!("{}", faults.join("; ")))
-            .hint(format!(
-                "move `{}` out of that directory; if its root is wanted, give the file with `--ca-file`",
-                first.path
-            ))
-            .hint("`--updater auto` without `--strict` writes a normalized copy into the outputs"));
-    }
-    let why = format!("`{}`, {}, would spoil the bundle", first.path, first.fault);
-    Ok(Chosen { updater: UpdaterUsed::Builtin, why, notable: false })
-}
-
-/// With `--strict` an output that programs could not read before is an error.
-pub(super) fn refuse_damaged_outputs(view: &View, offers: &Offers) -> Result<()> {
-    for (path, offer) in offers {
-        if let Some(damage) = &offer.damage {
-            return Err(Error::failed("a store of the distribution is damaged, and `--strict` is set")
-                .at(view.sysroot().display(path))
-                .because(anyhow::anyhow!("{damage}"))
-                .hint(
-                    "`trustup bootstrap --repair` repairs what it can; `trustup doctor` names what is wrong",
-                ));
-        }
-    }
-    Ok(())
-}
-
 /// The roots that are omitted from an output of the family's, whose readers could load nothing of it with them (threat
 /// T39); and the first output to which the family's own tool would add one nevertheless.
 ///
 /// # Errors
 /// That kind of store was named.
-pub(super) fn left_out(
+fn left_out(
     view: &View,
     facts: &Facts,
     wanted: &UpdaterInput,
@@ -200,7 +199,7 @@ pub(super) fn left_out(
 
 /// Reports for each root that is added now which programs skip it while others load it, and whether trustup is one of
 /// those.
-pub(super) fn passed_over(wanted: &UpdaterInput, state: &State) -> Vec<String> {
+fn passed_over(wanted: &UpdaterInput, state: &State) -> Vec<String> {
     let is_new = |anchor: &&Anchor| {
         !state.anchors.iter().any(|known| known.fingerprint == anchor.certificate.fingerprint())
     };
@@ -225,86 +224,4 @@ pub(super) fn passed_over(wanted: &UpdaterInput, state: &State) -> Vec<String> {
         alone.chain(by_trustup).collect::<Vec<_>>()
     };
     wanted.anchors.iter().filter(is_new).flat_map(of_one).collect()
-}
-
-/// Every root that is in any store: the certificate, and the name of its anchor.
-pub(super) fn stored_roots(anchors: &[StoredAnchor]) -> Result<Vec<(Certificate, String)>> {
-    let stored = anchors.iter().filter(|anchor| anchor.status != Status::Recorded);
-    stored.map(|anchor| Ok((anchor.certificate()?, anchor.name.clone()))).collect()
-}
-
-/// The keystores and databases beside the family's outputs. Those that an earlier run changed are maintained even if
-/// they are no longer selected.
-pub(super) fn plan_stores(
-    view: &View,
-    facts: &Facts,
-    selection: Option<&Selection>,
-    anchors: &[StoredAnchor],
-    state: &State,
-) -> Result<Stores> {
-    let Some(selection) = selection else { return stores::as_they_are(view, &state.added) };
-    let wanted = stored_roots(anchors)?;
-    let known = state.certificates()?;
-    stores::plan(view, facts.row.updater, selection, &wanted, &state.added, &known)
-}
-
-/// The steps: with the built-in updater every change, with the native one only those that it does not make itself.
-pub(super) fn make_plan(
-    view: &View,
-    facts: &Facts,
-    updater: &UpdaterUsed,
-    changes: Vec<PlannedChange>,
-    stores: &Stores,
-) -> Result<Plan> {
-    let row = facts.row.updater;
-    let (UpdaterUsed::Native(program), Some(tool)) = (updater, row.native()) else {
-        return Ok(Plan { steps: changes.into_iter().map(Step::Change).collect() });
-    };
-    let (by_tool, by_us): (Vec<PlannedChange>, Vec<PlannedChange>) =
-        changes.into_iter().partition(|change| row.native_writes(&change.path));
-    let mut steps = Vec::new();
-    let in_anchors = |change: &PlannedChange| {
-        row.anchor_directory().is_some_and(|directory| split(&change.path).0 == directory.path)
-    };
-    let fresh = by_us.iter().any(|change| in_anchors(change) && change.from != Node::Absent);
-    // Directories that we made are removed when the tool has emptied them: `restore_what_the_tool_left`.
-    let left_to_the_end = |change: &PlannedChange| {
-        !by_tool.is_empty() && matches!((&change.from, &change.to), (Node::Directory { .. }, Node::Absent))
-    };
-    steps.extend(by_us.into_iter().filter(|change| !left_to_the_end(change)).map(Step::Change));
-    if by_tool.is_empty() {
-        return Ok(Plan { steps });
-    }
-    for leftover in tool.leftovers {
-        let actual = view.actual(leftover)?;
-        if *actual != Node::Absent {
-            let reason =
-                "a killed run of the distribution's tool left it, and the next one would append to it"
-                    .to_owned();
-            steps.push(Step::Change(PlannedChange {
-                path: (*leftover).to_owned(),
-                from: (*actual).clone(),
-                to: Node::Absent,
-                reason,
-                is_copy: false,
-            }));
-        }
-    }
-    let arguments = if fresh { tool.fresh_arguments } else { tool.arguments };
-    let leftovers = tool.leftovers.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
-    steps.push(Step::Run(ToolRun {
-        program: program.clone(),
-        arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
-        watched: row
-            .watched(view)?
-            .into_iter()
-            // Its hooks may write keystores.
-            .chain(stores.paths())
-            .filter(|path| !leftovers.contains(path))
-            .collect(),
-        directories: row.native_directories(),
-        leftovers,
-        reason: "the distribution's own trust update".to_owned(),
-    }));
-    Ok(Plan { steps })
 }

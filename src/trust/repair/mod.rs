@@ -1,12 +1,14 @@
-//! Which damage that others left is ours to repair, as the desired nodes without us: what `bootstrap --repair` makes,
-//! through the pipeline. Changes nothing itself.
+//! Which damage that other programs left is ours to repair, as a plan of its own: the desired nodes without us, which
+//! `bootstrap --repair` makes. Changes nothing itself; `doctor` describes the same damage.
+
+mod damage;
+mod hash_links;
 
 use std::collections::BTreeMap;
 
-use super::findings::{
-    MissingLink, inspect_bundle, leftovers_of, look_at_hash_links, look_for_missing_hash_links,
-    out_of_step_anchors,
-};
+pub(crate) use self::damage::{inspect_bundle, leftovers, out_of_step_anchors};
+use self::hash_links::MissingLink;
+pub(crate) use self::hash_links::{find_missing_hash_links, inspect_hash_links};
 use crate::error::Result;
 use crate::pki::cert::pem;
 use crate::pki::cert::readers::{self, Reader as PemReader};
@@ -17,36 +19,56 @@ use crate::trust::facts::Facts;
 use crate::trust::updater::{Desires, OutputKind, rehash, rewritten};
 use crate::trust::view::View;
 
+/// What repairs the stores of a tree.
+#[derive(Debug, Default)]
+pub(crate) struct RepairPlan {
+    desires: Desires,
+}
+
+impl RepairPlan {
+    /// Whether nothing is repaired.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.desires.nodes.is_empty()
+    }
+
+    /// The repair, then `desires`: what is desired because of the anchors replaces a node of the repair.
+    pub(crate) fn before(&self, mut desires: Desires) -> Desires {
+        desires.nodes.splice(0..0, self.desires.nodes.iter().cloned());
+        desires.warnings.splice(0..0, self.desires.warnings.iter().cloned());
+        desires
+    }
+}
+
 /// The nodes that repair the stores of `facts`, each with its reason. `view` treats them as the state without us from
 /// now on: so plans build on them, and no record restores the damage.
 ///
 /// # Errors
 /// A store cannot be read.
-pub(crate) fn plan_repair(view: &View, facts: &Facts) -> Result<Desires> {
-    let mut mended = Desires::default();
+pub(crate) fn plan_repair(view: &View, facts: &Facts) -> Result<RepairPlan> {
+    let mut repair = Desires::default();
     let mut want = |path: &str, node: Node, reason: &str| -> Result<()> {
         if *view.original(path)? == node && *view.actual(path)? == node {
             return Ok(());
         }
         if let Some(why) = view.obstacle(path)? {
             let shown = text::escape(&view.sysroot().display(path));
-            mended.warnings.push(format!("`{shown}` is not repaired: {why}"));
+            repair.warnings.push(format!("`{shown}` is not repaired: {why}"));
             return Ok(());
         }
         view.assume(path, node.clone())?;
-        mended.want(path, node, reason);
+        repair.want(path, node, reason);
         Ok(())
     };
     let out_of_step = !out_of_step_anchors(view, facts)?.is_empty();
     let mut spoilt = out_of_step;
     let inputs_say_all = !facts.row.updater.regenerated(view)?.nodes.is_empty();
-    for path in leftovers_of(view, facts)? {
+    for path in leftovers(view, facts)? {
         want(&path, Node::Absent, "a killed update left it, and the next one would append to it")?;
     }
     for output in &facts.outputs {
         match output.kind {
             OutputKind::HashDirectory => {
-                let missing = look_for_missing_hash_links(view, facts, &output.path)?;
+                let missing = find_missing_hash_links(view, facts, &output.path)?;
                 spoilt |= !missing.is_empty();
                 for (path, node) in hash_links(view, &output.path)? {
                     spoilt = true;
@@ -91,12 +113,12 @@ pub(crate) fn plan_repair(view: &View, facts: &Facts) -> Result<Desires> {
             want(&desired.path, desired.node, "made again from the vendor's and the administrator's files")?;
         }
     }
-    Ok(mended)
+    Ok(RepairPlan { desires: repair })
 }
 
 /// The wrong links of a directory, and their replacements: what is left, numbered without gaps.
 fn hash_links(view: &View, directory: &str) -> Result<Vec<(String, Node)>> {
-    let links = look_at_hash_links(view, directory)?;
+    let links = inspect_hash_links(view, directory)?;
     let mut buckets: BTreeMap<u32, Vec<(usize, String)>> = BTreeMap::new();
     for name in view.actual_names(directory)? {
         if let Some((hash, number)) = rehash::parse_name(&name) {
@@ -166,23 +188,23 @@ fn missing_links(view: &View, directory: &str, mut missing: Vec<MissingLink>) ->
 /// The same text with a line end between blocks that share a line, and at the end.
 fn with_line_ends(content: &[u8]) -> Vec<u8> {
     const BEGIN: &[u8] = b"-----BEGIN ";
-    let mut mended = Vec::with_capacity(content.len() + 16);
+    let mut separated = Vec::with_capacity(content.len() + 16);
     let mut from = 0;
     for block in pem::blocks(content) {
         // The block's range begins with its BEGIN marker, at whatever position in a line.
         let start = block.range.start;
-        mended.extend_from_slice(&content[from..start]);
-        if content[start..].starts_with(BEGIN) && mended.last().is_some_and(|last| *last != b'\n') {
-            mended.push(b'\n');
+        separated.extend_from_slice(&content[from..start]);
+        if content[start..].starts_with(BEGIN) && separated.last().is_some_and(|last| *last != b'\n') {
+            separated.push(b'\n');
         }
-        mended.extend_from_slice(&content[start..block.range.end]);
+        separated.extend_from_slice(&content[start..block.range.end]);
         from = block.range.end;
     }
-    mended.extend_from_slice(&content[from..]);
-    if mended.last().is_some_and(|last| *last != b'\n') {
-        mended.push(b'\n');
+    separated.extend_from_slice(&content[from..]);
+    if separated.last().is_some_and(|last| *last != b'\n') {
+        separated.push(b'\n');
     }
-    mended
+    separated
 }
 
 #[cfg(test)]
