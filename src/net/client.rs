@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use reqwest::tls::TlsInfo;
 use reqwest::{Method, Response};
-use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::failure::{self, refuse};
@@ -86,8 +85,7 @@ impl Net {
             .tls_info(true)
             .referer(false)
             .http1_only()
-            // Shared among a host's addresses: a dead one does not use up the time of the next.
-            .connect_timeout(self.timeout.mul_f64(0.9))
+            .connect_timeout(self.connect_timeout())
             .user_agent(concat!("trustup/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(super::dns::Resolver(self.dns.clone()))
             .tls_backend_preconfigured(tls::client_config(trust, &self.env)?);
@@ -96,11 +94,6 @@ impl Net {
         }
         let http = builder.build().map_err(failed)?;
         Ok(Client { net: self.clone(), http, trust: trust.clone(), proxy })
-    }
-
-    /// The time left for everything.
-    pub(crate) fn left(&self) -> std::time::Duration {
-        self.deadline.saturating_duration_since(Instant::now())
     }
 }
 
@@ -111,22 +104,19 @@ impl Client {
     /// No answer in time, one that is too large, compressed or not HTTP, or a server that is not trusted.
     pub(crate) async fn send(&self, request: HttpRequest) -> Result<FetchAnswer, Broken> {
         let url = request.url.clone();
-        let most = self.net.left().min(self.net.timeout);
         let attempt = async {
             let limits = (request.limit, request.message_limit);
             let response = self.begin(request).await?;
             self.read(url.clone(), response, limits).await.map_err(|error| Broken { error, sent: true })
         };
-        match self.net.shutdown.or(timeout(most, attempt)).await {
-            Ok(Ok(done)) => done,
-            Ok(Err(_)) => {
-                Err(Broken { error: failure::timed_out(&url, self.net.timeout.as_secs_f64()), sent: true })
-            }
+        match self.net.attempt(attempt).await {
+            Ok(Some(done)) => done,
+            Ok(None) => Err(Broken { error: failure::timed_out(&url, self.net.timeout), sent: true }),
             Err(error) => Err(Broken { error, sent: true }),
         }
     }
 
-    /// The time left for everything.
+    /// The time left for the work that requests belong to ([`Net::within`]).
     pub(crate) fn left(&self) -> std::time::Duration {
         self.net.left()
     }

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::time::Duration;
 
 use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
@@ -192,7 +193,8 @@ fn slow(server: &str) -> Error {
 }
 
 /// The time is up.
-pub(super) fn timed_out(url: &Url, seconds: f64) -> Error {
+pub(super) fn timed_out(url: &Url, time: Duration) -> Error {
+    let seconds = time.as_secs_f64();
     Error::unreachable(format!("no complete answer from `{}` within {seconds:.1} s", authority(url)))
         .at(masked(url))
         .hint("`--timeout 2m` gives it more time")

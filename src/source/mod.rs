@@ -16,7 +16,7 @@ use crate::cert::Certificate;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::net::dns::ResolverSettings;
+use crate::net::dns::ResolverFiles;
 use crate::net::{Net, NetContext};
 
 pub(crate) use self::request::step_ca_base;
@@ -206,8 +206,9 @@ impl<'a> Acquisition<'a> {
         if let Some(net) = &self.net {
             return Ok(net.clone());
         }
-        let settings = ResolverSettings::of_root(self.root, &mut |warning| self.collected.warn(warning));
-        let net = Net::new(self.context.clone(), &settings, self.request.timeout, self.request.wait)?;
+        let names = ResolverFiles::of_root(self.root, &mut |warning| self.collected.warn(warning));
+        let (timeout, wait) = (self.request.timeout, self.request.wait);
+        let net = Net::new(self.context.clone(), names, timeout)?.within(timeout, wait);
         Ok(self.net.insert(net).clone())
     }
 

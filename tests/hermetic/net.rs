@@ -55,7 +55,7 @@ impl Get {
         let env = Env::fixed(variables, self.now);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         runtime.block_on(async {
-            let net = Net::new(&env, &self.settings, self.timeout, self.wait)?;
+            let net = Net::new(&env, &self.settings, self.timeout)?.within(self.timeout, self.wait);
             net.get(&url::parse(&self.url, "--test")?, &self.trust).await
         })
     }
