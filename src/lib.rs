@@ -5,7 +5,7 @@
 //! This is not a library for others: `pub` is what the binary (`cli`, `env`, `ui`) and the integration tests need.
 //! Everything else is `pub(crate)`, so that the compiler finds code without a caller. The tests need the readers of
 //! what they inspect (`cert`, `key`, `jose`, `keystore`, `nss`, `fingerprint`, `trust`, `rootfs`), the protocols below
-//! a command (`acme`, `net`, `source`, `step_ca`, `doctor`, `error`), and what they set up (`dev_ca`, `fixture`).
+//! a command (`acme`, `net`, `shutdown`, `source`, `step_ca`, `doctor`, `error`), and what they set up (`dev_ca`, `fixture`).
 #![allow(rustdoc::private_intra_doc_links, reason = "its documentation is for those who change it")]
 
 pub mod acme;
@@ -42,7 +42,7 @@ pub mod rootfs;
 pub(crate) mod runtime;
 pub(crate) mod secret;
 mod settings;
-pub(crate) mod shutdown;
+pub mod shutdown;
 pub mod source;
 pub(crate) mod state;
 pub mod step_ca;

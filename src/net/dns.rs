@@ -9,8 +9,11 @@ mod files;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{self, Poll};
 use std::time::Duration;
+use std::vec;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
@@ -19,6 +22,7 @@ use hickory_resolver::config::{
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::Name;
+use hyper_util::client::legacy::connect;
 use reqwest::dns::{Addrs, Resolve, Resolving};
 
 pub use self::files::ResolverFiles;
@@ -318,18 +322,37 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-/// [`Dns`] as reqwest expects it.
+/// [`Dns`] as the connectors expect it, those of reqwest and those of hyper-util.
 #[derive(Clone, Debug)]
 pub(super) struct Resolver(pub(super) Arc<Dns>);
 
+impl Resolver {
+    /// The addresses of `name`, with port 0: the connector has its own.
+    async fn addresses(self, name: String) -> Result<vec::IntoIter<SocketAddr>, NameError> {
+        let addresses = self.0.lookup(&name).await?;
+        let at_no_port = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
+        Ok(at_no_port.collect::<Vec<_>>().into_iter())
+    }
+}
+
+impl tower_service::Service<connect::dns::Name> for Resolver {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = NameError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, NameError>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut task::Context<'_>) -> Poll<Result<(), NameError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: connect::dns::Name) -> Self::Future {
+        Box::pin(self.clone().addresses(name.as_str().to_owned()))
+    }
+}
+
 impl Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> Resolving {
-        let dns = Arc::clone(&self.0);
-        Box::pin(async move {
-            let addresses = dns.lookup(name.as_str()).await?;
-            // Port 0: the URL's own.
-            Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
-        })
+        let found = self.clone().addresses(name.as_str().to_owned());
+        Box::pin(async move { Ok(Box::new(found.await?) as Addrs) })
     }
 }
 

@@ -72,14 +72,15 @@ impl Net {
 async fn try_once(client: &Client, net: &Net, url: &Url) -> Result<FetchAnswer> {
     match net.attempt(follow(client, url)).await? {
         Some(done) => done,
-        None => Err(failure::timed_out(url, net.timeout)),
+        None => Err(failure::timed_out(&client.peer(url), net.timeout)),
     }
 }
 
 async fn follow(client: &Client, start: &Url) -> Result<FetchAnswer> {
     let mut url = start.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let response = client.begin(HttpRequest::get(url.clone())).await.map_err(|broken| broken.error)?;
+        let response =
+            client.begin(HttpRequest::get(url.clone()), None).await.map_err(|broken| broken.error)?;
         if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             let answer = client.read(url, response, (MAX_BODY, MAX_MESSAGE)).await?;
             if failure::is_temporary(answer.status) {

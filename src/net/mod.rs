@@ -4,7 +4,8 @@
 //! read behind our back, no redirect to another origin, no endless body or wait. Nothing here writes to disk; bytes
 //! that came over unverified TLS stay in memory until a pin matched.
 
-pub(crate) mod client;
+mod client;
+pub mod connect;
 pub mod dns;
 mod failure;
 mod fetch;
@@ -12,6 +13,7 @@ pub mod handshake;
 pub(crate) mod progress;
 pub(crate) mod proxy;
 pub(crate) mod retry;
+mod stream;
 pub mod tls;
 pub(crate) mod tls_words;
 pub mod url;
@@ -21,10 +23,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(crate) use self::client::{Broken, Client, HttpRequest};
+pub use self::client::{Broken, Client, HttpRequest};
 pub(crate) use self::fetch::date;
 pub use self::fetch::{FetchAnswer, MAX_BODY};
-pub use self::tls::Trust;
+pub use self::stream::{AnswerStream, Upload};
+pub use self::tls::{Credentials, Identity, Trust};
 
 use self::dns::Dns;
 use self::progress::Note;
@@ -39,7 +42,7 @@ pub struct NetContext<'a> {
     /// Variables and clock.
     pub(crate) env: &'a Env,
     /// Ends every wait.
-    pub(crate) shutdown: Shutdown,
+    pub shutdown: Shutdown,
     /// Is told now and then what is waited for.
     pub(crate) note: Note,
 }
@@ -120,12 +123,15 @@ impl Net {
         self.timeout.mul_f64(0.9)
     }
 
-    /// Awaits `attempt` for as long as one may take; `None` if that is over.
+    /// Awaits `attempt` for as long as one may take; `None` if that is over, or no time was left for it.
     ///
     /// # Errors
     /// A signal came first.
     async fn attempt<T>(&self, attempt: impl Future<Output = T>) -> Result<Option<T>> {
         let most = self.left().min(self.timeout);
+        if most.is_zero() {
+            return Ok(None);
+        }
         let done = self.shutdown.or(tokio::time::timeout(most, attempt)).await?;
         Ok(done.ok())
     }

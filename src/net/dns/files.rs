@@ -60,3 +60,38 @@ fn read(root: &Path, path: &str) -> Result<Option<Vec<u8>>> {
     let path = root.join(path);
     host::stat(&path)?.map(|_| host::read_file(&path, MAX_CONFIGURATION)).transpose()
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the test writes what others write")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_change_is_seen_once_and_what_cannot_be_read_is_no_change() {
+        let root = tempfile::tempdir().expect("directory");
+        fs::create_dir(root.path().join("etc")).expect("etc");
+        let (resolv_conf, hosts) = (root.path().join(RESOLV_CONF), root.path().join(HOSTS));
+        fs::write(&resolv_conf, "nameserver 10.0.0.2\n").expect("resolv.conf");
+        let mut files = ResolverFiles::of_root(root.path(), &mut |warning| panic!("{warning}"));
+        let servers = |settings: ResolverSettings| -> Vec<String> {
+            settings.servers.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(servers(files.settings()), ["10.0.0.2:53"]);
+        assert_eq!(files.read_again(), None);
+        fs::write(&resolv_conf, "nameserver 10.0.0.3\n").expect("resolv.conf");
+        assert_eq!(files.read_again().map(servers), Some(vec!["10.0.0.3:53".to_owned()]));
+        assert_eq!(files.read_again(), None);
+        fs::create_dir(&hosts).expect("a directory in place of the file");
+        assert_eq!(files.read_again(), None);
+        fs::remove_file(&resolv_conf).expect("resolv.conf");
+        assert_eq!(files.read_again().map(servers), Some(Vec::new()), "without the file there is no server");
+
+        let mut warnings = Vec::new();
+        let files = ResolverFiles::of_root(root.path(), &mut |warning| warnings.push(warning));
+        assert_eq!(servers(files.settings()), Vec::<String>::new());
+        let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+        assert!(warning.starts_with("ignoring an unreadable resolver file: "), "{warning}");
+    }
+}
