@@ -1,15 +1,15 @@
 //! What the runs of bootstrap and enroll would refuse in trustup.toml: the same builders make the same requests. What
 //! depends on this machine is not a problem of the file: recorded roots, users and groups, files of roots.
 
-use crate::bootstrap::request as trust_request;
-use crate::enroll::IssueRequest;
-use crate::enroll::methods::Method;
-use crate::enroll::methods::row::MethodRow;
-use crate::enroll::methods::table;
-use crate::enroll::request::{self, IssueInput, with_ca};
-use crate::env::Env;
+use crate::certificate::issue::IssueRequest;
+use crate::certificate::issue::methods::Method;
+use crate::certificate::issue::methods::row::MethodRow;
+use crate::certificate::issue::methods::table;
+use crate::certificate::issue::request::{self, IssueInput, with_ca};
 use crate::error::{Error, Result};
+use crate::host::env::Env;
 use crate::settings::{CertificateTable, ConfigFile, EntryTable, Settings};
+use crate::trust::bootstrap::request as trust_request;
 
 /// The result.
 #[derive(Debug, Default)]

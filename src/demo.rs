@@ -11,6 +11,7 @@
 )]
 
 mod enrollment;
+pub mod fixture;
 mod reading;
 
 use std::collections::BTreeMap;
@@ -23,18 +24,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cert::Purpose;
+use crate::demo::fixture::Fixture;
 use crate::dev_ca::{DevCa, Server};
-use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fingerprint::Fingerprint;
-use crate::fixture::Fixture;
+use crate::host::env::Env;
 use crate::net::dns::ResolverSettings;
 use crate::net::{Net, Trust};
+use crate::pki::cert::Purpose;
+use crate::pki::fingerprint::Fingerprint;
 use crate::rootfs::Sysroot;
 use crate::rootfs::tree::{self, Node};
-use crate::state::State;
 use crate::trust::facts::Facts;
+use crate::trust::state::State;
 use crate::trust::stores::{self, Selection, StorePolicy};
 use crate::trust::updater::{Output, OutputKind};
 use crate::trust::view::View;
@@ -406,8 +407,8 @@ impl Drop for Scratch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::shutdown::Shutdown;
     use crate::process::Children;
-    use crate::shutdown::Shutdown;
 
     /// Runs the demo with a trustup of which `alter` changes arguments or result.
     fn demo(alter: impl Fn(&[String]) -> Option<u8>) -> Result<DemoProof, String> {
@@ -425,7 +426,7 @@ mod tests {
                 }
             })
         };
-        let runtime = crate::runtime::build().expect("runtime");
+        let runtime = crate::host::runtime::build().expect("runtime");
         let stage = Stage { say: &|_| {}, trustup: &trustup };
         let done = runtime.block_on(run(env, temporary.path(), &stage));
         let left = fs::read_dir(temporary.path()).expect("temporary directory").count();

@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    trustup::ui::report_panics();
-    ExitCode::from(trustup::cli::main(std::env::args_os().collect(), &trustup::env::Env::os()))
+    trustup::cli::ui::report_panics();
+    ExitCode::from(trustup::cli::main(std::env::args_os().collect(), &trustup::host::env::Env::os()))
 }

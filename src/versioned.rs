@@ -211,7 +211,7 @@ mod tests {
     struct Content {
         schema: u32,
         #[serde(default)]
-        shapes: std::collections::BTreeMap<crate::fingerprint::Fingerprint, Shape>,
+        shapes: std::collections::BTreeMap<crate::pki::fingerprint::Fingerprint, Shape>,
         #[serde(flatten)]
         unknown: UnknownFields,
     }
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_kept_at_every_level() {
-        let key = crate::fingerprint::Fingerprint::of(b"");
+        let key = crate::pki::fingerprint::Fingerprint::of(b"");
         let text = format!(
             r#"{{"schema":1,"shapes":{{"{key}":{{"circle":{{"radius":7,"colour":[1,{{"a":null}}]}}}}}},"zeta":-0.5}}"#
         );
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_variant_that_is_not_known_is_from_a_newer_trustup() {
-        let key = crate::fingerprint::Fingerprint::of(b"");
+        let key = crate::pki::fingerprint::Fingerprint::of(b"");
         for shape in [r#""square""#, r#"{"square":{"side":1}}"#, r#"{"squ\u001bare":7}"#] {
             let text = format!(r#"{{"schema":2,"shapes":{{"{key}":{shape}}}}}"#);
             let Err(Unreadable::Newer(error)) = read(&text) else { panic!("{text}") };

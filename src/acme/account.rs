@@ -10,9 +10,9 @@ use super::problem::{EXTERNAL_ACCOUNT, explain, is};
 use super::transport::{CallError, SignedBy, Success, Transport};
 use super::{AccountStore, AcmeSettings, Report};
 use crate::error::{Error, Result};
-use crate::jose::{jwk, jws};
-use crate::key::PrivateKey;
 use crate::net::url::{origin, same_origin};
+use crate::pki::jose::{jwk, jws};
+use crate::pki::key::PrivateKey;
 use crate::rootfs::remedy;
 use crate::text;
 

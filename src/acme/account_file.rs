@@ -4,7 +4,7 @@
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::key::PrivateKey;
+use crate::pki::key::PrivateKey;
 use crate::text::encoding;
 use crate::versioned::{self, Field, Format};
 
@@ -93,7 +93,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::KeyType;
+    use crate::pki::key::KeyType;
 
     #[test]
     fn what_is_written_is_read_again() {

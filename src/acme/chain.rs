@@ -6,8 +6,8 @@ use url::Url;
 use super::Report;
 use super::account::AcmeAccount;
 use super::transport::{Success, Transport};
-use crate::cert::{Certificate, pem};
 use crate::error::Error;
+use crate::pki::cert::{Certificate, pem};
 use crate::text;
 
 /// No server sends more certificates in a chain (threat T24: the caller's limit is lower still).

@@ -3,9 +3,9 @@
 use super::settings::AcmeSettings;
 use super::transport::{Transport, shorter};
 use super::{ChallengeSetup, solver};
-use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
 use crate::net::url::masked;
+use crate::pki::cert::SubjectAltName;
 use crate::text;
 
 impl AcmeSettings {

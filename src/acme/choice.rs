@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::{ChallengeType, identifier};
-use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
+use crate::pki::cert::SubjectAltName;
 
 /// What is configured to answer challenges, as far as the choice depends on it. It has no secret.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,7 +134,7 @@ mod tests {
     use super::ChallengeType::{Dns01, Http01, TlsAlpn01};
     use super::*;
     use crate::acme::{AcmeSettings, DnsSolver};
-    use crate::key::KeyType;
+    use crate::pki::key::KeyType;
 
     fn settings() -> AcmeSettings {
         AcmeSettings {

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::messages::Identifier;
-use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
+use crate::pki::cert::SubjectAltName;
 
 /// The names as an order contains them, each once.
 ///

@@ -9,7 +9,7 @@ use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::cert::SubjectAltName;
+use crate::pki::cert::SubjectAltName;
 
 /// The directory (section 7.1.1).
 #[derive(Debug, Deserialize)]

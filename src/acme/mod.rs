@@ -31,9 +31,9 @@ use self::order::{PlacedOrder, Terms};
 use self::resume::Resumed;
 use self::solver::Solvers;
 use self::transport::Transport;
-use crate::cert::{Certificate, SubjectAltName};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Client;
+use crate::pki::cert::{Certificate, SubjectAltName};
 use crate::process::Children;
 
 /// Stores the account's key between runs: a file of ours, 0600, for the server's directory; and records that a request

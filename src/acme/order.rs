@@ -16,10 +16,10 @@ use super::problem::{explain, may_be_about_validity, nonsense, said};
 use super::resume::KeptOrder;
 use super::transport::{CallError, Success, Transport};
 use super::{AccountStore, AcmeSettings, ChallengeType, Failed, Report, account};
-use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
-use crate::jose::{encode, jwk};
 use crate::net::retry::Backoff;
+use crate::pki::cert::SubjectAltName;
+use crate::pki::jose::{encode, jwk};
 use crate::text;
 
 /// The answer to a challenge.

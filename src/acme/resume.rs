@@ -11,8 +11,8 @@ use super::order::{self, CurrentOrder, PlacedOrder, Terms};
 use super::problem::explain;
 use super::transport::Transport;
 use super::{Accept, AccountStore, AcmeSettings, Failed, Report};
-use crate::cert::{Certificate, NotAfter};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pki::cert::{Certificate, NotAfter};
 use crate::versioned::UnknownFields;
 
 /// The stored data of an order in progress, as JSON. No secrets.

@@ -8,9 +8,9 @@ use std::str::FromStr;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::cert::NotAfter;
 use crate::error::{Error, Result};
-use crate::key::KeyType;
+use crate::pki::cert::NotAfter;
+use crate::pki::key::KeyType;
 use crate::text;
 
 /// How control over a name is proven (RFC 8555 section 8, RFC 8737).

@@ -18,11 +18,11 @@ use super::messages::{AcmeDirectory, ProblemDocument};
 use super::problem::{self, beginning, is};
 use super::waiting::{retry_after, shown_duration, skew};
 use crate::error::{Error, ErrorKind, Result};
-use crate::jose::{jwk, jws};
-use crate::key::PrivateKey;
 use crate::net::retry::Backoff;
 use crate::net::url::{authority, masked, origin, same_origin};
 use crate::net::{Broken, Client, FetchAnswer, HttpRequest};
+use crate::pki::jose::{jwk, jws};
+use crate::pki::key::PrivateKey;
 use crate::text;
 
 /// The largest answer: a chain of certificates, or an order of a hundred names.

@@ -4,15 +4,15 @@ use super::options::args;
 use super::output::config::{ConfigReport, ConfiguredCertificate};
 use super::output::shown_path;
 use super::{CommandRow, Context, Run};
+use crate::certificate::issue::methods::table;
+use crate::cli::ui::json::{ErrorDetails, JsonReport as _};
+use crate::cli::ui::{Lost, Ui};
 use crate::config_check;
-use crate::enroll::methods::table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::settings::file::Checked;
 use crate::settings::rows::{ALLOW_SHARED_CONFIG, CERT, CONFIG, KEY, NAMES};
 use crate::settings::{self, CertificateTable, ConfigFile, DEFAULT, Scope};
 use crate::text;
-use crate::ui::json::{ErrorDetails, JsonReport as _};
-use crate::ui::{Lost, Ui};
 
 pub(super) static ROW: CommandRow = CommandRow {
     name: "config",

@@ -8,8 +8,8 @@ use super::options::plain;
 use super::output::demo::DemoReport;
 use super::{CommandRow, Context, Run};
 use crate::demo::{self, Stage};
-use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::host::env::Env;
 
 pub(super) static ROW: CommandRow = CommandRow {
     name: "demo",

@@ -5,13 +5,13 @@ use super::output::detect::{DetectListReport, DetectReport, DetectedStore, Distr
 use super::output::shown_path;
 use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
 use super::{CommandRow, Context, Run};
-use crate::bootstrap::selection::selection;
 use crate::error::Result;
 use crate::settings::Opt;
-use crate::state::State;
 use crate::text;
+use crate::trust::bootstrap::selection::selection;
 use crate::trust::distro::DISTROS;
 use crate::trust::facts::{Facts, UpdaterChoice, output_views};
+use crate::trust::state::State;
 use crate::trust::stores::{self, StorePolicy};
 use crate::trust::unknown;
 use crate::trust::view::View;

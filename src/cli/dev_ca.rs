@@ -7,15 +7,15 @@ use std::sync::Arc;
 use super::options::plain;
 use super::output::dev_ca::DevCaReport;
 use super::{CommandRow, Context, Run};
-use crate::cert::SubjectAltName;
+use crate::certificate::issue::methods::PROVISIONER;
+use crate::cli::ui::Ui;
+use crate::cli::ui::json::UtcTime;
 use crate::dev_ca::{DevCa, JWK, KeptCa, Server, ServerSettings, allowed};
-use crate::enroll::methods::PROVISIONER;
 use crate::error::{Error, Result};
+use crate::pki::cert::SubjectAltName;
 use crate::settings::{Opt, Reason};
 use crate::text;
 use crate::trust::runtimes::render::quote;
-use crate::ui::Ui;
-use crate::ui::json::UtcTime;
 
 static LISTEN: Opt<SocketAddr> = Opt::new("listen", "ADDRESS:PORT", "an address and a port", listen)
     .default("127.0.0.1:9443", || SocketAddr::from(([127, 0, 0, 1], 9443)))

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use super::Context;
 use super::output::ends::{EarlyEnd, EndOf, EndReason, PairEnd};
-use crate::cert::Certificate;
-use crate::enroll::request::configured::{CertificateFiles, certificate_files};
+use crate::certificate::ends::{self, FileEnd};
+use crate::certificate::issue::request::configured::{CertificateFiles, certificate_files};
+use crate::cli::ui::json::UtcTime;
 use crate::error::Result;
-use crate::pair::ends::{self, FileEnd};
+use crate::pki::cert::Certificate;
 use crate::rootfs::{Sysroot, host};
 use crate::settings::rows::{CERT, CONFIG, a_duration};
 use crate::settings::{Opt, Taken, check_command};
 use crate::text;
-use crate::ui::json::UtcTime;
 
 static WITHIN: Opt<Duration> = Opt::new(
     "within",

@@ -17,6 +17,7 @@ mod stores;
 #[cfg(test)]
 mod tests;
 mod token;
+pub mod ui;
 mod untrust;
 mod version;
 
@@ -28,22 +29,22 @@ use std::time::Duration;
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::bootstrap::trees::Trees;
-use crate::env::Env;
+use crate::cli::ui::{Color, Ui};
 use crate::error::{Error, Result};
+use crate::host::env::Env;
+use crate::host::runtime;
+use crate::host::shutdown::Shutdown;
 use crate::net::NetContext;
 use crate::net::progress::Note;
 use crate::process::{self, Children};
 use crate::random;
 use crate::rootfs::{budget, host};
-use crate::runtime;
 use crate::settings::rows::{COMMAND, CONFIG, DRY_RUN, stamp};
 use crate::settings::{
     DEFAULT, Layer, Row, Settings, Taken, did_you_mean, from_environment, from_matches, is_on, join, unknown,
 };
-use crate::shutdown::Shutdown;
 use crate::text;
-use crate::ui::{Color, Ui};
+use crate::trust::bootstrap::trees::Trees;
 
 use self::options::{COLOR, GLOBAL, JSON, QUIET, VERBOSE};
 
@@ -189,7 +190,7 @@ pub(crate) async fn run(args: Vec<OsString>, env: &Env, shutdown: &Shutdown, chi
         args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json") || is_on(env, "TRUSTUP_JSON");
     let plain = env.var("NO_COLOR").is_some() || env.var("TERM") == Some("dumb");
     let early = Ui::new(asked_for_json, false, false, Color::Auto, plain);
-    if crate::privilege::is_raised() {
+    if crate::host::privilege::is_raised() {
         let error = Error::unsupported(
             "trustup does not run with raised rights (setuid, setgid or file capabilities)",
         )

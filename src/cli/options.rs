@@ -2,11 +2,10 @@
 
 use clap::Arg;
 
-use crate::settings::rows::{
-    ALLOW_SHARED_DIRECTORY, DISTRIBUTION, DRY_RUN, PRIVATE_DIR, SYSROOT, TIMEOUT, WAIT,
-};
+use crate::cli::ui::Color;
+use crate::settings::rows::{ALLOW_SHARED_DIRECTORY, DRY_RUN, PRIVATE_DIR, SYSROOT, TIMEOUT, WAIT};
 use crate::settings::{Flag, Opt, Taken};
-use crate::ui::Color;
+use crate::trust::target::DISTRIBUTION;
 
 pub(super) static JSON: Opt<bool> =
     Opt::switch("json").help("Print plan and result as one JSON object on stdout");

@@ -6,21 +6,21 @@ use super::output::shown_path;
 use super::output::status::{StatusAnchor, StatusPrivate, StatusReport, StatusStore, StoreKind, StoreState};
 use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
 use super::{CommandRow, Context, Run};
-use crate::bootstrap::selection::selection;
-use crate::bootstrap::trees::{HIDDEN, HIDDEN_HINT, SystemRecord};
-use crate::cert::{Certificate, Purpose};
+use crate::cli::ui::json::UtcTime;
 use crate::error::{Error, ErrorKind, Result};
-use crate::reconcile::{describe_doubt, policy_holds};
+use crate::pki::cert::{Certificate, Purpose};
 use crate::rootfs::tree::Node;
 use crate::rootfs::{Sysroot, is_denied};
-use crate::state::{State, Status, StoredAnchor};
 use crate::text;
+use crate::trust::bootstrap::selection::selection;
+use crate::trust::bootstrap::trees::{HIDDEN, HIDDEN_HINT, SystemRecord};
 use crate::trust::facts::{Facts, output_obstacle};
 use crate::trust::firefox_policy;
+use crate::trust::reconcile::{describe_doubt, policy_holds};
+use crate::trust::state::{State, Status, StoredAnchor};
 use crate::trust::stores::{self, Selection, StorePolicy, Stores};
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
-use crate::ui::json::UtcTime;
 use crate::versioned::is_newer;
 
 pub(super) static ROW: CommandRow = CommandRow {
@@ -78,7 +78,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let mut killed = false;
     let mut by_newer = false;
     for sysroot in trees.all() {
-        match crate::apply::was_killed(sysroot) {
+        match crate::trust::apply::was_killed(sysroot) {
             Err(error) if is_newer(&error) => {
                 ui.warn(format!("{error}; {}", error.hints().join("; ")));
                 (killed, by_newer) = (true, true);

@@ -1,13 +1,17 @@
 //! `trustup token`: makes a one-time token on the host for a container, as `step ca token` does. The implementation is
-//! in [`crate::token`].
+//! in [`crate::certificate::token`].
 
 use super::options::plain;
 use super::output::token::TokenReport;
 use super::{CommandRow, Context, Run};
-use crate::enroll::methods::PROVISIONER;
-use crate::enroll::methods::provisioner::{PASSWORD_FILE, PROVISIONER_KEY};
-use crate::enroll::methods::x5c::{X5C_CERT, X5C_KEY};
-use crate::enroll::request::with_ca;
+use crate::certificate::issue::methods::PROVISIONER;
+use crate::certificate::issue::methods::provisioner::{PASSWORD_FILE, PROVISIONER_KEY};
+use crate::certificate::issue::methods::x5c::{X5C_CERT, X5C_KEY};
+use crate::certificate::issue::request::with_ca;
+use crate::certificate::issue::trust::Recorded;
+use crate::certificate::token::TokenInput;
+use crate::certificate::token::options::{CNF_CSR, OUT, SAN, SUBJECT, VALID_FOR};
+use crate::cli::ui::json::UtcTime;
 use crate::error::Result;
 use crate::net::url::masked;
 use crate::settings::rows::{
@@ -16,9 +20,6 @@ use crate::settings::rows::{
 };
 use crate::settings::{Scope, load};
 use crate::text;
-use crate::token::TokenInput;
-use crate::token::options::{CNF_CSR, OUT, SAN, SUBJECT, VALID_FOR};
-use crate::ui::json::UtcTime;
 
 pub(super) static ROW: CommandRow = CommandRow {
     name: "token",
@@ -76,7 +77,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     let mut notes = Vec::new();
     let (settings, ca) = with_ca(context.settings, file.as_ref(), &mut notes);
     notes.iter().for_each(|note| ui.say(note));
-    let recorded = || context.trees()?.recorded(false);
+    let recorded = || Recorded::of(&context.trees()?.states()?, false);
     let warn = |line: &str| ui.warn(line);
     let input = TokenInput::from_settings(&settings, env, &ca, recorded, &|line| ui.say(line), &warn)?;
     let (subject, ca_url) = (&input.subject, masked(input.ca_url()));

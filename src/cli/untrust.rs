@@ -5,14 +5,14 @@ use super::output::shown_path;
 use super::output::untrust::{UntrustPrivate, UntrustReport};
 use super::stores::{JAVA_PASSWORD, NSS_PASSWORD};
 use super::{CommandRow, Context, Run};
-use crate::bootstrap::selection;
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
-use crate::reconcile::{Goal, ReconcileOptions, Target, reconcile};
+use crate::pki::fingerprint::Fingerprint;
 use crate::settings::rows::{FINGERPRINT, UPDATER};
 use crate::settings::{Opt, Reason};
-use crate::state::{State, StoredAnchor};
+use crate::trust::bootstrap::selection;
 use crate::trust::facts::Facts;
+use crate::trust::reconcile::{Goal, ReconcileOptions, Target, reconcile};
+use crate::trust::state::{State, StoredAnchor};
 use crate::trust::view::View;
 
 static ALL: Opt<bool> =

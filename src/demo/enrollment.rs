@@ -16,10 +16,10 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde::Serialize;
 
 use super::{Demo, could_not, expect, inspect_root_file_system, unproven};
-use crate::cert::pem;
 use crate::error::{Error, Result};
-use crate::key::PrivateKey;
 use crate::net::tls;
+use crate::pki::cert::pem;
+use crate::pki::key::PrivateKey;
 use crate::rootfs::Sysroot;
 
 /// The certificate's name; the client finds it on loopback.

@@ -1,13 +1,14 @@
 //! The roots of a store as a program that reads it finds them. Judges nothing, and uses no output of a command.
 
-use crate::cert::Certificate;
-use crate::cert::readers::{Reader, openssl};
 use crate::error::Result;
-use crate::keystore::{EntryContent, Keystore, StorePassword};
 use crate::net::MAX_BODY;
-use crate::nss::{Databases, NssRefusal, files};
+use crate::pki::cert::Certificate;
+use crate::pki::cert::readers::{Reader, openssl};
+use crate::pki::keystore::{EntryContent, Keystore, StorePassword};
+use crate::pki::nss::{Databases, NssRefusal};
 use crate::rootfs::Sysroot;
 use crate::rootfs::path::child;
+use crate::trust::stores::nss::files;
 
 /// The certificates that Java trusts with a keystore; `None` if there is none.
 pub(super) fn keystore(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::DevCa;
 use super::request::{Csr, Unfit};
 use super::times::When;
-use crate::cert::Certificate;
+use crate::pki::cert::Certificate;
 use crate::text;
 
 const LOGS: &str = "Please see the certificate authority logs for more info.";
@@ -253,7 +253,7 @@ impl DevCa {
     }
 
     /// A new certificate with the content of `client`, for the same key or another.
-    fn again(&self, client: &CertificateDer<'static>, key: Option<&crate::key::PublicKey>) -> Reply {
+    fn again(&self, client: &CertificateDer<'static>, key: Option<&crate::pki::key::PublicKey>) -> Reply {
         match self.reissue(client, key) {
             Ok(leaf) => self.signed(&leaf),
             Err(reply) => reply,

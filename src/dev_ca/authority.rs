@@ -10,18 +10,16 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::names::PermittedNames;
-use crate::cert::{Certificate, SubjectAltName};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
-use crate::key::{KeyType, PrivateKey, PublicKey};
+use crate::pki::cert::DEVELOPMENT_ROOT;
+use crate::pki::cert::{Certificate, SubjectAltName};
+use crate::pki::fingerprint::Fingerprint;
+use crate::pki::key::{KeyType, PrivateKey, PublicKey};
 
 pub(super) const DAY: u64 = 24 * 60 * 60;
 const ROOT_DAYS: u64 = 30;
 /// How far certificates are backdated, as step-ca does: clocks differ.
 pub(super) const BACKDATE: u64 = 60;
-
-/// The prefix of the subject of every root of a development CA; `doctor` recognises them by it.
-pub(crate) const ROOT_NAME: &str = "trustup development CA";
 
 /// A certificate with its chain and its key.
 pub struct IssuedPair {
@@ -65,11 +63,11 @@ impl Authority {
         let key = PrivateKey::generate(KeyType::EcP256)?;
         // Random because the key is: two CAs never share a subject.
         let name = Fingerprint::of(key.public_key()).short(8);
-        let mut params = ca_params(&format!("{ROOT_NAME} {name}"), 1);
+        let mut params = ca_params(&format!("{DEVELOPMENT_ROOT} {name}"), 1);
         validity(&mut params, now.saturating_sub(BACKDATE), now + ROOT_DAYS * DAY);
         params.name_constraints = Some(names.constraints());
         let root = CertifiedIssuer::self_signed(params, key).map_err(|error| not_made(&error))?;
-        let mut params = ca_params(&format!("{ROOT_NAME} {name} intermediate"), 0);
+        let mut params = ca_params(&format!("{DEVELOPMENT_ROOT} {name} intermediate"), 0);
         validity(&mut params, now.saturating_sub(BACKDATE), now + ROOT_DAYS * DAY);
         params.use_authority_key_identifier_extension = true;
         let key = PrivateKey::generate(KeyType::EcP256)?;

@@ -11,8 +11,8 @@ use super::authority::{BACKDATE, Leaf, PROVISIONER, PROVISIONER_LEAF, common_nam
 use super::provisioners::{CLAIMS, Grant};
 use super::request::Csr;
 use super::times::{GoDuration, When, moment};
-use crate::cert::{Certificate, SubjectAltName};
-use crate::key::PublicKey;
+use crate::pki::cert::{Certificate, SubjectAltName};
+use crate::pki::key::PublicKey;
 
 type NamePredicate = fn(&SubjectAltName) -> bool;
 

@@ -18,7 +18,6 @@ mod times;
 use zeroize::Zeroizing;
 
 pub use self::authority::IssuedPair;
-pub(crate) use self::authority::ROOT_NAME;
 pub(crate) use self::provisioners::JWK;
 pub use self::provisioners::X5C;
 pub use self::server::Server;
@@ -28,10 +27,10 @@ pub(crate) use self::state::KeptCa;
 use self::authority::Authority;
 use self::names::PermittedNames;
 use self::provisioners::{JwkProvisioner, ProvisionerSet};
-use crate::cert::{Certificate, SubjectAltName};
-use crate::env::Env;
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
+use crate::host::env::Env;
+use crate::pki::cert::{Certificate, SubjectAltName};
+use crate::pki::fingerprint::Fingerprint;
 
 /// Characters of a password, 5 bits each.
 const PASSWORD_LENGTH: usize = 32;
@@ -145,11 +144,11 @@ mod tests {
 
     use super::api::ApiRequest;
     use super::*;
-    use crate::cert::pem;
-    use crate::cert::testing::Xorshift;
-    use crate::jose::{jwe, jwk, jws};
-    use crate::key::{KeyType, PrivateKey};
     use crate::net::tls;
+    use crate::pki::cert::pem;
+    use crate::pki::cert::testing::Xorshift;
+    use crate::pki::jose::{jwe, jwk, jws};
+    use crate::pki::key::{KeyType, PrivateKey};
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use hyper::Method;

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rcgen::{CidrSubnet, GeneralSubtree, NameConstraints};
 
-use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
+use crate::pki::cert::SubjectAltName;
 
 /// The domains that the root may vouch for; every name below them too (RFC 5280 section 4.2.1.10).
 const DOMAINS: [&str; 3] = ["localhost", "test", "internal"];

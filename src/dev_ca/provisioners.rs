@@ -14,12 +14,12 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::authority::DAY;
-use crate::cert::{Certificate, SubjectAltName, der};
 use crate::error::{Error, Result};
-use crate::jose::jws::DecodedToken;
-use crate::jose::{jwe, jwk, jws};
-use crate::key::{KeyType, PrivateKey, PublicKey};
 use crate::net::tls_words;
+use crate::pki::cert::{Certificate, SubjectAltName, der};
+use crate::pki::jose::jws::DecodedToken;
+use crate::pki::jose::{jwe, jwk, jws};
+use crate::pki::key::{KeyType, PrivateKey, PublicKey};
 
 /// How much two clocks may differ, in seconds.
 const LEEWAY: i64 = 60;

@@ -5,8 +5,8 @@ use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer as _;
 
 use super::authority::first_common_name;
-use crate::cert::{SubjectAltName, general_name, pem};
-use crate::key::PublicKey;
+use crate::pki::cert::{SubjectAltName, general_name, pem};
+use crate::pki::key::PublicKey;
 
 /// The smallest RSA key that step-ca signs for.
 const MIN_RSA_BITS: usize = 2048;
@@ -65,7 +65,7 @@ impl Csr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::{KeyType, PrivateKey};
+    use crate::pki::key::{KeyType, PrivateKey};
 
     #[test]
     fn a_request_is_read_and_its_signature_checked() {

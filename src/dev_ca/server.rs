@@ -27,10 +27,10 @@ use tokio_rustls::TlsAcceptor;
 use super::api::{ApiRequest, Reply};
 use super::authority::DAY;
 use super::{DevCa, seconds};
-use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
+use crate::host::privilege;
 use crate::net::{tls, tls_words};
-use crate::privilege;
+use crate::pki::cert::SubjectAltName;
 
 const MAX_HEAD: usize = 8 * 1024;
 /// A CSR for an RSA key and a token with a chain of certificates take 16 KiB.
@@ -113,7 +113,7 @@ impl Server {
         let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let runtime = crate::runtime::build().map_err(failed)?;
+        let runtime = crate::host::runtime::build().map_err(failed)?;
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&connections);
         let (stop, stopped) = oneshot::channel();
@@ -246,7 +246,7 @@ async fn accept(listener: TcpListener, acceptor: &TlsAcceptor, shared: &Arc<Shar
         counter.fetch_add(1, Ordering::SeqCst);
         serve(stream, acceptor.clone(), Arc::clone(shared))
     };
-    crate::listener::accept(listener, connection).await;
+    crate::net::listener::accept(listener, connection).await;
 }
 
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
@@ -305,7 +305,7 @@ async fn read_body(body: Incoming) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::Env;
+    use crate::host::env::Env;
 
     #[test]
     fn only_loopback_is_bound_unless_it_is_allowed() {

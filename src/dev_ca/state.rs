@@ -11,10 +11,10 @@ use super::DevCa;
 use super::authority::Authority;
 use super::names::PermittedNames;
 use super::provisioners::{JWK, JwkProvisioner};
-use crate::cert::{Certificate, SubjectAltName};
-use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::PrivateKey;
+use crate::host::env::Env;
+use crate::pki::cert::{Certificate, SubjectAltName};
+use crate::pki::key::PrivateKey;
 use crate::rootfs::own_directory::{DirectoryRequest, OwnDirectory, Unavailable};
 use crate::rootfs::{Meta, Sysroot, host, remedy};
 use crate::text;
@@ -100,7 +100,7 @@ impl DevCa {
         let (ca, is_new) = match place.read(STATE, LIMIT)? {
             Some((bytes, meta)) => {
                 let bytes = Zeroizing::new(bytes);
-                if meta.mode & 0o077 != 0 || meta.uid != crate::privilege::uid() {
+                if meta.mode & 0o077 != 0 || meta.uid != crate::host::privilege::uid() {
                     return Err(damaged(&"other users can read its keys, or wrote it"));
                 }
                 let place = shown(STATE).display().to_string();
@@ -183,7 +183,7 @@ fn absolute(host: &Sysroot, directory: &Path) -> Result<String> {
 
 /// No other user may write in the directory.
 fn refuse_shared(meta: &Meta, path: &str) -> Result<()> {
-    let us = crate::privilege::uid();
+    let us = crate::host::privilege::uid();
     if meta.mode & 0o022 == 0 && (meta.uid == us || meta.uid == 0) {
         return Ok(());
     }

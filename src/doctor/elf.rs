@@ -283,7 +283,7 @@ pub(super) fn sections(file: &PartialFile, is_wanted: impl Fn(&str) -> bool) -> 
 #[allow(clippy::disallowed_methods, reason = "tests build the files that they look at")]
 mod tests {
     use super::*;
-    use crate::cert::testing::Xorshift;
+    use crate::pki::cert::testing::Xorshift;
     use crate::rootfs::Sysroot;
     use crate::rootfs::budget;
 

@@ -15,6 +15,7 @@ mod library;
 mod program;
 mod reading;
 mod recommendation;
+pub(crate) mod refused_roots;
 mod repair;
 mod rules;
 mod scope;
@@ -35,14 +36,14 @@ use self::recommendation::real;
 pub(crate) use self::repair::plan_repair;
 use self::scope::RuleScope;
 use self::search::Inventory;
-use crate::cert::{Certificate, Purpose};
-use crate::env::Env;
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
-use crate::keystore;
+use crate::host::env::Env;
 use crate::net::handshake::Presented;
+use crate::pki::cert::{Certificate, Purpose};
+use crate::pki::fingerprint::Fingerprint;
 use crate::text;
 use crate::trust::facts::Facts;
+use crate::trust::stores::java;
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
 
@@ -306,7 +307,7 @@ pub(crate) fn inspect(
 /// The keystores that `bootstrap` finds, with the caller's JAVA_HOME.
 fn keystores(view: &View, env: &Env) -> BTreeSet<String> {
     let homes: Vec<String> = env.var("JAVA_HOME").map(ToOwned::to_owned).into_iter().collect();
-    let search = keystore::find::find(view.sysroot(), &homes);
+    let search = java::find::find(view.sysroot(), &homes);
     let found = search.found.into_iter().map(|found| found.path);
     found.chain(search.missing.iter().map(|path| real(view.sysroot(), path))).collect()
 }

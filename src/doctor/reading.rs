@@ -6,16 +6,17 @@ use std::rc::Rc;
 use super::PlaceKind;
 use super::judgement::HostNames;
 use super::library::TlsLibrary;
-use crate::cert::Certificate;
-use crate::cert::readers::{self, Reader as PemReader};
-use crate::fingerprint::Fingerprint;
-use crate::keystore::{Keystore, KeystoreFormat, KeystoreProblem};
-use crate::nss::{self, Databases};
+use crate::pki::cert::Certificate;
+use crate::pki::cert::readers::{self, Reader as PemReader};
+use crate::pki::fingerprint::Fingerprint;
+use crate::pki::keystore::{Keystore, KeystoreFormat, KeystoreProblem};
+use crate::pki::nss::{self, Databases};
 use crate::rootfs::Sysroot;
 use crate::rootfs::budget::{self, Category};
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::text;
+use crate::trust::stores::nss::files;
 use crate::trust::verify::{Side, hashed_certificates};
 use crate::trust::view::View;
 
@@ -304,18 +305,18 @@ fn nss_database(view: &View, path: &str) -> Loaded {
             return Loaded::problem(error.what());
         }
     }
-    let found = match sysroot.directory(path).and_then(|directory| nss::files::read(&directory)) {
+    let found = match sysroot.directory(path).and_then(|directory| files::read(&directory)) {
         Ok(found) => found,
         Err(error) => return Loaded::problem(error.to_string()),
     };
     let (cert9, key4) = match found {
-        nss::files::FoundDatabase::Databases { cert9, key4 } => (cert9, key4),
-        nss::files::FoundDatabase::Nothing => return Loaded::problem("no such database"),
-        nss::files::FoundDatabase::Dbm => return Loaded::problem("it has the format before SQLite"),
-        nss::files::FoundDatabase::Incomplete(missing) => {
+        files::FoundDatabase::Databases { cert9, key4 } => (cert9, key4),
+        files::FoundDatabase::Nothing => return Loaded::problem("no such database"),
+        files::FoundDatabase::Dbm => return Loaded::problem("it has the format before SQLite"),
+        files::FoundDatabase::Incomplete(missing) => {
             return Loaded::problem(format!("`{missing}` is missing"));
         }
-        nss::files::FoundDatabase::InUse(_) => return Loaded::problem("a program is writing to it"),
+        files::FoundDatabase::InUse(_) => return Loaded::problem("a program is writing to it"),
     };
     let databases = match Databases::open(&cert9.bytes, &key4.bytes, None) {
         Ok(databases) => databases,

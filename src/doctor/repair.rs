@@ -7,9 +7,9 @@ use super::findings::{
     MissingLink, inspect_bundle, leftovers_of, look_at_hash_links, look_for_missing_hash_links,
     out_of_step_anchors,
 };
-use crate::cert::pem;
-use crate::cert::readers::{self, Reader as PemReader};
 use crate::error::Result;
+use crate::pki::cert::pem;
+use crate::pki::cert::readers::{self, Reader as PemReader};
 use crate::rootfs::path::child;
 use crate::rootfs::tree::{File, Node};
 use crate::text;

@@ -5,11 +5,12 @@ use super::judgement::HostNames;
 use super::library::{TlsLibrary, Version};
 use super::reading::{Installation, ReadSource, Reads};
 use super::scope::{Libcurl, RuleScope, directories};
+use crate::process;
 use crate::rootfs::FileKind;
 use crate::rootfs::path::{child, split};
 use crate::trust::firefox_policy;
-use crate::well_known::{BUNDLES, DIRECTORIES, bundles_of_go};
-use crate::{keystore, nss, process};
+use crate::trust::stores::{java, nss};
+use crate::trust::well_known::{BUNDLES, DIRECTORIES, bundles_of_go};
 
 fn one_installation(
     found: Option<String>,
@@ -352,7 +353,7 @@ pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation
     }
     let homes = scope.env.var("JAVA_HOME").map(ToOwned::to_owned);
     let homes: Vec<String> = homes.into_iter().chain(scope.java_homes.iter().cloned()).collect();
-    let search = keystore::find::find(scope.sysroot(), &homes);
+    let search = java::find::find(scope.sysroot(), &homes);
     let names = search.found.iter().filter_map(|found| found.names.first()).chain(&search.missing);
     let mut installations = Vec::new();
     for name in names {

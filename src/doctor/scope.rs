@@ -5,12 +5,12 @@ use std::rc::Rc;
 use super::binary::{Binaries, Binary};
 use super::library::{TlsLibrary, Version, version};
 use super::reading::{ReadSource, Reads};
-use crate::env::Env;
 use crate::error::Result;
+use crate::host::env::Env;
 use crate::process;
 use crate::rootfs::{FileKind, Sysroot};
 use crate::trust::view::View;
-use crate::well_known::compiled_in_bundles;
+use crate::trust::well_known::compiled_in_bundles;
 
 /// The default directories in which a shell looks for programs.
 const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];

@@ -15,9 +15,9 @@ use super::proxy::Proxy;
 use super::tls::{self, Credentials};
 use super::url::masked;
 use super::{FetchAnswer, MAX_BODY, Net};
-use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::shutdown::Shutdown;
+use crate::host::env::Env;
+use crate::host::shutdown::Shutdown;
 
 /// How much to read of an unsuccessful answer, by default.
 pub(super) const MAX_MESSAGE: u64 = 16 * 1024;

@@ -13,9 +13,9 @@ use super::dns::NameError;
 use super::failure::find;
 use super::tls::{config_with, provider};
 use super::{Net, tls_words};
-use crate::cert::Certificate;
-use crate::cert::facts::KeyKind;
 use crate::error::{Error, Result};
+use crate::pki::cert::Certificate;
+use crate::pki::cert::facts::KeyKind;
 use crate::text;
 
 /// What a server presented.

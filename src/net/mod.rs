@@ -10,6 +10,7 @@ pub mod dns;
 mod failure;
 mod fetch;
 pub mod handshake;
+pub(crate) mod listener;
 pub(crate) mod progress;
 pub(crate) mod proxy;
 pub(crate) mod retry;
@@ -32,9 +33,9 @@ pub use self::tls::{Credentials, Identity, Trust};
 use self::dns::Dns;
 use self::progress::Note;
 use self::proxy::Proxies;
-use crate::env::Env;
 use crate::error::Result;
-use crate::shutdown::Shutdown;
+use crate::host::env::Env;
+use crate::host::shutdown::Shutdown;
 
 /// Where requests come from.
 #[derive(Clone, Debug)]

@@ -12,8 +12,8 @@ use std::net::IpAddr;
 use url::{Host, Url};
 
 use super::url::{is_loopback, masked};
-use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::host::env::Env;
 
 /// The proxies of an environment.
 #[derive(Clone, Debug, Default)]

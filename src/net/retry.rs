@@ -2,7 +2,7 @@
 //! one and are shortened by up to a half at random, so that a thousand containers that start together do not return
 //! together. The server's own time (`Retry-After`) takes precedence.
 //!
-//! The pauses are awaited on the runtime, so that a signal ends them as it ends any other wait ([`crate::shutdown`]).
+//! The pauses are awaited on the runtime, so that a signal ends them as it ends any other wait ([`crate::host::shutdown`]).
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -235,7 +235,7 @@ mod tests {
         let last_start = surroundings.now.get() + time;
         let mut retry = Retry { backoff, last_start, progress: None, surroundings };
         let mut attempts = 0;
-        let runtime = crate::runtime::build().expect("runtime");
+        let runtime = crate::host::runtime::build().expect("runtime");
         let done: Result<(), Error> = runtime.block_on(retry.run(async || {
             attempts += 1;
             Err(error())
@@ -269,7 +269,7 @@ mod tests {
             surroundings: &surroundings,
         }
         .saying(&note, "https://ca.test/", began + Duration::from_secs(wait));
-        let runtime = crate::runtime::build().expect("runtime");
+        let runtime = crate::host::runtime::build().expect("runtime");
         let mut seen = 0;
         let mut found: Vec<(u64, String)> = Vec::new();
         let done: Result<(), Error> = runtime.block_on(retry.run(async || {
@@ -314,7 +314,7 @@ mod tests {
             surroundings: &surroundings,
         }
         .saying(&note, "https://ca.test/", now + Duration::from_secs(60));
-        let runtime = crate::runtime::build().expect("runtime");
+        let runtime = crate::host::runtime::build().expect("runtime");
         // A server that is silent for 20 seconds of the simulated clock.
         let silent = std::future::poll_fn(|context| {
             context.waker().wake_by_ref();

@@ -13,10 +13,10 @@ use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::tls_words;
-use crate::cert::path::{self, Usage};
-use crate::cert::signature;
-use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::host::env::Env;
+use crate::pki::cert::path::{self, Usage};
+use crate::pki::cert::signature;
 
 /// What to trust.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@
 use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
 
-use crate::cert::signature;
+use crate::pki::cert::signature;
 use crate::text::{self, words};
 
 /// The error of a TLS configuration that cannot be made.

@@ -82,6 +82,31 @@ pub(crate) fn is_localhost(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
+/// An address as people write it: without a scheme https is meant.
+pub(crate) fn with_scheme(value: &str) -> String {
+    let has_scheme =
+        |scheme: &str| value.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme));
+    let is_whole = value.contains("://") || has_scheme("https:") || has_scheme("http:");
+    if is_whole { value.to_owned() } else { format!("https://{value}") }
+}
+
+/// The address of a step-ca as people write it: without a scheme https is meant, path and query are ignored.
+///
+/// # Errors
+/// Not a URL, or not https.
+pub(crate) fn step_ca_base(value: &str) -> Result<Url> {
+    let mut url = parse(&with_scheme(value.trim()), "--ca-url")?;
+    if url.scheme() != "https" {
+        return Err(Error::usage("a step-ca is reached over https").at(masked(&url)).hint(
+            "write `--ca-url https://…`; a certificate at a plain http address is fetched with `--root-url URL --fingerprint HEX`",
+        ));
+    }
+    url.set_path("");
+    url.set_query(None);
+    url.set_fragment(None);
+    Ok(url)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

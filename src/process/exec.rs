@@ -14,8 +14,8 @@ use signal_hook::consts::SIGPIPE;
 
 use super::is_secret;
 use super::program_file::{self, StartProblem, Startable};
-use crate::env::{self, Env};
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::env::{self, Env};
 use crate::text;
 use crate::text::miswritten::Miswritten;
 

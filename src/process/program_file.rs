@@ -224,7 +224,7 @@ fn script(line: &[u8], shown: &str, depth: usize) -> Option<StartProblem> {
             let name = arguments.trim_matches([' ', '\t']);
             let is_plain =
                 !name.is_empty() && !name.starts_with('-') && !name.contains(['=', ' ', '\t', '/']);
-            let path = crate::env::inherited_path();
+            let path = crate::host::env::inherited_path();
             let is_there = || {
                 super::exec::candidates(name, path.as_deref())
                     .iter()

@@ -14,9 +14,9 @@ use tokio::time::{sleep, timeout};
 
 use super::children::{Child, Children};
 use super::{DIRECTORIES, is_secret};
-use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::shutdown::Shutdown;
+use crate::host::env::Env;
+use crate::host::shutdown::Shutdown;
 use crate::text;
 
 /// How much of a failed program's output is shown (threat T15).

@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 
 use super::run::{ProgramRun, ToolFailure};
 use super::*;
-use crate::env::Env;
 use crate::error::{Error, ErrorKind};
-use crate::shutdown::Shutdown;
+use crate::host::env::Env;
+use crate::host::shutdown::Shutdown;
 
 /// Runs a shell's script as a tool.
 fn tool(script: &str, words: &[&str], timeout: Duration, stamp: Option<i64>) -> Result<String, ToolFailure> {
     let context = ToolContext { children: Children::default(), timeout, stamp };
     let arguments: Vec<String> = ["-c", script].iter().chain(words).map(|word| (*word).to_owned()).collect();
-    crate::runtime::build().expect("runtime").block_on(run_tool("/bin/sh", &arguments, "/tmp", &context))
+    crate::host::runtime::build()
+        .expect("runtime")
+        .block_on(run_tool("/bin/sh", &arguments, "/tmp", &context))
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -64,7 +66,7 @@ fn who_keeps_the_output_open_in_a_session_of_its_own_is_not_waited_for() {
         assert!(text.contains(ends), "{text}");
         said.push(text);
         let owner = (&Children::default(), &Shutdown::default());
-        let runtime = crate::runtime::build().expect("runtime");
+        let runtime = crate::host::runtime::build().expect("runtime");
         let hook = runtime.block_on(run_hook(owner, &env, "/bin/sh", &["-c", script], time));
         let code = hook.as_ref().err().map(|error| error.kind().exit_code());
         // The time that was too short may be enough another time.
@@ -88,7 +90,7 @@ fn a_program_that_is_not_to_go_on_may_end_by_itself() {
         let (children, shutdown) = (Children::default(), Shutdown::default());
         let run = ProgramRun { children: &children, who: "the hook", shown: "sh", limit, shutdown };
         let run = run.run_until(command, async { Error::failed("cut short") });
-        let error = crate::runtime::build().expect("runtime").block_on(run).expect_err(script);
+        let error = crate::host::runtime::build().expect("runtime").block_on(run).expect_err(script);
         assert!(error.to_string().contains("cut short"), "{error}");
     }
 }

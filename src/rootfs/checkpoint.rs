@@ -3,7 +3,7 @@
 
 use rustix::process::Signal;
 
-use crate::env;
+use crate::host::env;
 
 /// The checkpoints that a run passes between two changes: each has a number, and a name of what comes next.
 #[derive(Debug, Default)]

@@ -263,7 +263,7 @@ impl Directory {
             rustix::fs::mkdirat(&self.fd, name, at_first)?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let made = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
-            if let Some((uid, gid)) = attributes.owner.filter(|_| crate::privilege::is_root()) {
+            if let Some((uid, gid)) = attributes.owner.filter(|_| crate::host::privilege::is_root()) {
                 rustix::fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
             }
             // Overrides the umask, also for users who gave us `--sysroot` as root.
@@ -392,7 +392,7 @@ fn give(file: &OwnedFd, owner: Option<(u32, u32)>) -> Result<(), Errno> {
     if (stat.st_uid, stat.st_gid) == (uid, gid) {
         return Ok(());
     }
-    if crate::privilege::is_root() {
+    if crate::host::privilege::is_root() {
         return rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     }
     if stat.st_uid == uid {

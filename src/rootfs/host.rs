@@ -9,8 +9,8 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
 use super::{FileKind, Meta, Sysroot, budget, meta_of, remedy};
-use crate::env;
 use crate::error::{Error, Result};
+use crate::host::env;
 use crate::text;
 
 /// The content of the regular file at `path`, links followed, at most `limit` bytes.

@@ -40,8 +40,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::env;
 use crate::error::{Error, Result};
+use crate::host::env;
 
 use self::meta::meta_of;
 pub(crate) use self::meta::{FileKind, Meta};
@@ -132,7 +132,7 @@ impl Sysroot {
     pub(crate) fn open_private(path: &Path) -> Result<Self> {
         let sysroot = Sysroot::open(path)?.with_state_directory(PRIVATE_STATE_DIRECTORY);
         // In a shared directory another user may have put a directory there since the path was checked (threat T41).
-        if sysroot.owner != crate::privilege::uid() {
+        if sysroot.owner != crate::host::privilege::uid() {
             return Err(Error::failed("another user replaced the private store's directory")
                 .at(path.display())
                 .hint(
@@ -177,7 +177,7 @@ impl Sysroot {
     /// Whether no file of this user can be used against us: root, the current user, and the owner of the root directory
     /// (an image that an ordinary user unpacked), see threat T35.
     pub(crate) fn is_trusted(&self, uid: u32) -> bool {
-        uid == 0 || uid == self.owner || uid == crate::privilege::uid()
+        uid == 0 || uid == self.owner || uid == crate::host::privilege::uid()
     }
 
     /// The directory as it was given.

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
+use crate::pki::fingerprint::Fingerprint;
 use crate::rootfs::tree::{File, Node};
 use crate::versioned::UnknownFields;
 

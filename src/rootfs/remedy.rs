@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::thread::CapabilitySet;
 
 use super::{FileKind, Meta, meta_of};
-use crate::privilege;
+use crate::host::privilege;
 
 /// How to remove what is at `path` (on this machine): begins with a verb. A mount point cannot be removed (EBUSY).
 pub(crate) fn remove(path: &str) -> String {

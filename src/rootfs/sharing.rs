@@ -146,7 +146,7 @@ struct Found {
 impl Found {
     /// `None` if it is ours, and nobody else can write it.
     fn of(path: &str, meta: &Meta, is_way: bool, sharing: &Sharing<'_>) -> Option<Found> {
-        let us = crate::privilege::uid();
+        let us = crate::host::privilege::uid();
         let (owner, group, mode) = (meta.uid, meta.gid, meta.mode);
         let is_foreign = owner != 0 && owner != us && !sharing.trusted.contains(&owner);
         let is_directory = meta.kind == FileKind::Directory;

@@ -1,7 +1,7 @@
 //! The names of staged files: what is written beside its place, complete, before it is renamed to it. One scheme for
 //! everything, so that what a killed run left is recognised.
 
-use crate::fingerprint::Fingerprint;
+use crate::pki::fingerprint::Fingerprint;
 
 const PREFIX: &str = ".trustup-";
 /// No trust update reads a file of this name as a certificate.

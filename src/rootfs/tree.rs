@@ -144,7 +144,7 @@ fn file(content: Vec<u8>, meta: &Meta) -> Node {
     Node::File(File {
         content,
         mode: meta.mode & !SPECIAL,
-        owner: crate::privilege::is_root().then_some((meta.uid, meta.gid)),
+        owner: crate::host::privilege::is_root().then_some((meta.uid, meta.gid)),
         modified: Some(meta.modified),
         mount_point: meta.mount_point,
     })

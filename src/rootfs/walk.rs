@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{FileKind, MAX_HOPS, Sysroot, meta_of, read_link_at};
+use super::{FileKind, MAX_HOPS, Sysroot, meta_of, read_link_at, remedy};
 use crate::error::{Error, Result};
 
 /// The magic number of procfs (`statfs(2)`): its links are not text but magic links.
@@ -122,7 +122,10 @@ impl ForeignLink {
         ))
         .at(&link)
         .because(Errno::PERM)
-        .hint(format!("name the real path, or make root the owner of the link: `chown -h 0:0 {link}`")))
+        .hint(format!(
+            "name the real path, or make root the owner of the link: `chown -h 0:0 {}`",
+            remedy::quoted(&link)
+        )))
     }
 }
 

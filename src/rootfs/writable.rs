@@ -10,7 +10,7 @@ use super::credentials::as_user;
 use super::directory::Directory;
 use super::{Meta, Sysroot, remedy, split};
 use crate::error::Result;
-use crate::privilege;
+use crate::host::privilege;
 
 /// Why a path cannot be made, replaced or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl fmt::Display for Obstacle {
         match self {
             Obstacle::ReadOnly => f.write_str("read-only file system"),
             Obstacle::Permission { directory, uid, gid, mode } => {
-                let us = crate::privilege::uid();
+                let us = crate::host::privilege::uid();
                 write!(
                     f,
                     "permission denied: `{}` is owned by {uid}:{gid} (mode {mode:04o}), and trustup runs as user {us}",
@@ -161,7 +161,7 @@ impl Sysroot {
         if meta.immutable {
             return Ok(Some(Obstacle::Immutable(path.to_owned())));
         }
-        let us = crate::privilege::uid();
+        let us = crate::host::privilege::uid();
         if us == 0 || meta.uid == us {
             return Ok(None);
         }
@@ -175,7 +175,7 @@ impl Sysroot {
 impl Sysroot {
     /// Whether we are root, and the directory at `path` (or the nearest one above it) is another user's.
     pub(crate) fn is_of_other_user(&self, path: &str) -> Result<bool> {
-        if !crate::privilege::is_root() {
+        if !crate::host::privilege::is_root() {
             return Ok(false);
         }
         let mut path = path;

@@ -4,8 +4,8 @@
 use super::option::{invalid, known_mistake, refuse_miswritten, switch};
 use super::spec::Spec;
 use super::{Group, Layer, OptionKind, Origin, Reason, Row, Taken, Variable, did_you_mean};
-use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::host::env::Env;
 
 /// Variables that are set, and do not count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

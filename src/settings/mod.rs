@@ -5,8 +5,10 @@
 mod command_line;
 mod environment;
 pub(crate) mod file;
+pub(crate) mod filled_in;
 mod option;
 pub(crate) mod rows;
+pub(crate) mod secret;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -16,7 +18,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::error::Error;
-use crate::secret::SecretSource;
+use crate::settings::secret::SecretSource;
 
 pub(crate) use self::command_line::{Taken, from_matches, join};
 pub(crate) use self::environment::{empty_source, from_environment, is_on, unknown};

@@ -12,7 +12,7 @@ use super::Taken;
 use super::spec::{Flag, Group, OptionKind, Reason, SPEC, Spec, Variable};
 use crate::error::{Error, Result};
 use crate::rootfs::host;
-use crate::secret::SecretSource;
+use crate::settings::secret::SecretSource;
 use crate::text::miswritten::Miswritten;
 
 /// The values of one option, a `Vec<T>`.

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use url::Url;
 
-use crate::cert::{Certificate, input};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::FetchAnswer;
 use crate::net::url::{authority, masked};
+use crate::pki::cert::{Certificate, input};
 use crate::text;
 
 /// No chain has more certificates (threat T24).
@@ -144,7 +144,7 @@ mod tests {
     use reqwest::header::HeaderMap;
 
     use super::*;
-    use crate::cert::testing::{TestCertificate, Xorshift};
+    use crate::pki::cert::testing::{TestCertificate, Xorshift};
 
     fn answer(status: u16, body: &str) -> FetchAnswer {
         let url = Url::parse("https://ca.test/1.0/sign").expect("a URL");
@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn chains_as_new_and_old_servers_send_them() {
         let url = Url::parse("https://ca.test/").expect("a URL");
-        let leaf = crate::cert::pem::encode(&TestCertificate::default().der());
-        let issuer = crate::cert::pem::encode(
+        let leaf = crate::pki::cert::pem::encode(&TestCertificate::default().der());
+        let issuer = crate::pki::cert::pem::encode(
             &TestCertificate { not_after: "410101000000Z", ..TestCertificate::default() }.der(),
         );
         let chain = |json: serde_json::Value| {
@@ -211,14 +211,14 @@ mod tests {
             serde_json::json!({"certChain": [half]}),
             serde_json::json!({"certChain": [leaf, "x"]}),
             serde_json::json!({"certChain": 5}),
-            serde_json::json!({"crt": crate::cert::pem::armor("PRIVATE KEY", b"x")}),
+            serde_json::json!({"crt": crate::pki::cert::pem::armor("PRIVATE KEY", b"x")}),
         ] {
             assert!(chain(json.clone()).is_err(), "{json}");
         }
         let many: Vec<String> = (0..=MAX_CHAIN)
             .map(|number| {
-                let name = crate::cert::testing::common_name(&number.to_string());
-                crate::cert::pem::encode(&TestCertificate::named(name).der())
+                let name = crate::pki::cert::testing::common_name(&number.to_string());
+                crate::pki::cert::pem::encode(&TestCertificate::named(name).der())
             })
             .collect();
         assert!(chain(serde_json::json!({ "certChain": many })).is_err());

@@ -10,13 +10,13 @@ use url::Url;
 
 use super::answers::{self, SignAnswer};
 use super::{Provisioner, Provisioners, spelling};
-use crate::cert::NotAfter;
-use crate::cert::{Certificate, pem};
-use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::env::Env;
 use crate::net::retry::retry_after;
 use crate::net::url::masked;
 use crate::net::{self, FetchAnswer, HttpRequest, Net, Trust};
+use crate::pki::cert::NotAfter;
+use crate::pki::cert::{Certificate, pem};
 
 /// The largest answer, in bytes: a page of provisioners with many roots each.
 const LIMIT: u64 = 4 * 1024 * 1024;

@@ -12,12 +12,12 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 use zeroize::Zeroizing;
 
-use crate::cert::{Certificate, SubjectAltName};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
-use crate::jose::{jwe, jwk, jws};
-use crate::key::PrivateKey;
 use crate::net::url::host;
+use crate::pki::cert::{Certificate, SubjectAltName};
+use crate::pki::fingerprint::Fingerprint;
+use crate::pki::jose::{jwe, jwk, jws};
+use crate::pki::key::PrivateKey;
 use crate::text::{self, encoding};
 
 use super::Provisioners;
@@ -288,7 +288,7 @@ pub(crate) fn check_birth_certificate(chain: &[Certificate], key: &PrivateKey, n
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::KeyType;
+    use crate::pki::key::KeyType;
     use crate::step_ca::{Provisioner, ProvisionerKind};
 
     const NOW: i64 = 1_800_000_000;

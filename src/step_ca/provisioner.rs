@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::jose::jwk;
-use crate::key::PublicKey;
+use crate::pki::jose::jwk;
+use crate::pki::key::PublicKey;
 use crate::text;
 
 /// One of them.
@@ -169,7 +169,7 @@ impl Provisioners {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::{KeyType, PrivateKey};
+    use crate::pki::key::{KeyType, PrivateKey};
     use serde_json::json;
 
     #[test]

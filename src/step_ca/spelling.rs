@@ -4,8 +4,8 @@
 
 use url::{Host, Url};
 
-use crate::cert::Certificate;
 use crate::net::url::host;
+use crate::pki::cert::Certificate;
 
 /// The host in the address of a CA as it is written, without a final dot; `None` if it is not the host of `url`.
 pub(crate) fn as_written(text: &str, url: &Url) -> Option<String> {

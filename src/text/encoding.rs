@@ -131,7 +131,7 @@ mod tests {
             assert_eq!(foreign(text).is_some(), is_one, "{text:?}");
         }
         // DER has zeros at both kinds of places.
-        let der = crate::cert::testing::TestCertificate::default().der();
+        let der = crate::pki::cert::testing::TestCertificate::default().der();
         assert_eq!((foreign(&der), mixed_line(&der)), (None, None));
     }
 

@@ -8,6 +8,7 @@ use crate::process;
 use crate::rootfs::budget;
 use crate::rootfs::tree::Node;
 use crate::rootfs::{FileKind, Obstacle};
+pub(crate) use crate::settings::rows::UpdaterChoice;
 use crate::text;
 use crate::trust::distro::{self, Distro};
 use crate::trust::nix_store;
@@ -15,18 +16,6 @@ use crate::trust::os_release::{self, Release};
 use crate::trust::updater::{NativeTool, Output, OutputKind};
 use crate::trust::verify::{self, Side};
 use crate::trust::view::View;
-
-/// Which updater the user asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum UpdaterChoice {
-    /// The distribution's program where it can run and loses no root, else our own.
-    #[default]
-    Auto,
-    /// The distribution's program, or an error.
-    Native,
-    /// Our own.
-    Builtin,
-}
 
 /// Which updater is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,7 +199,7 @@ impl Facts {
                 return Ok(Err(WhyNot::Unusable(format!("`{program}` needs `{needed}`, which is missing"))));
             }
         }
-        if !crate::privilege::is_root() {
+        if !crate::host::privilege::is_root() {
             return Ok(Err(WhyNot::Unusable(format!("`{program}` needs root"))));
         }
         if let Some(why) = process::unsafe_to_run(sysroot, &program)? {

@@ -1,7 +1,8 @@
-//! Trust stores of a root file system: which exist, what they hold, and what should change.
-//!
-//! Everything here only reads. `plan` decides what would change, `apply` does it.
+//! Trust stores of a root file system: which roots to trust, which stores exist, what they hold, and how they are changed
+//! and put back.
 
+pub(crate) mod apply;
+pub(crate) mod bootstrap;
 pub mod distro;
 pub mod facts;
 pub(crate) mod firefox_policy;
@@ -11,10 +12,18 @@ pub mod ours;
 pub(crate) mod owners;
 pub(crate) mod p11_format;
 pub(crate) mod pem_file;
+pub(crate) mod plan;
 pub(crate) mod plausible;
+pub(crate) mod private_store;
+pub(crate) mod reconcile;
 pub mod runtimes;
-pub(crate) mod stores;
+pub mod source;
+pub(crate) mod state;
+pub mod stores;
+pub(crate) mod summary;
+pub(crate) mod target;
 pub(crate) mod unknown;
 pub(crate) mod updater;
 pub(crate) mod verify;
 pub mod view;
+pub(crate) mod well_known;

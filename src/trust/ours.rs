@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fingerprint::Fingerprint;
+use crate::pki::fingerprint::Fingerprint;
 use crate::rootfs::record::PathRecord;
 
 /// All that is ours in a tree.

@@ -1,7 +1,7 @@
 //! Files with PEM blocks, whatever else is in them. Every other format is asked first: this one matches our
 //! certificates in any file.
 
-use crate::cert::{Certificate, pem};
+use crate::pki::cert::{Certificate, pem};
 use crate::trust::ours::Ours;
 use crate::trust::owners::{Existing, Owner, Rest};
 use crate::trust::plausible;

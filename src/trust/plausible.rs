@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crate::cert::readers::{self, Reader};
-use crate::cert::{Certificate, is_decodable, pem};
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
-use crate::keystore::{Keystore, KeystoreFormat, KeystoreProblem};
-use crate::nss::{CERT_DB, Databases, KEY_DB};
+use crate::pki::cert::readers::{self, Reader};
+use crate::pki::cert::{Certificate, is_decodable, pem};
+use crate::pki::fingerprint::Fingerprint;
+use crate::pki::keystore::{Keystore, KeystoreFormat, KeystoreProblem};
+use crate::pki::nss::{CERT_DB, Databases, KEY_DB};
 use crate::rootfs::path::{child, join};
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
@@ -19,7 +19,7 @@ use crate::trust::nix_store;
 use crate::trust::p11_format::certificates_in_edk2;
 use crate::trust::updater::rehash;
 use crate::trust::view::View;
-use crate::well_known;
+use crate::trust::well_known;
 
 /// The names of Java's keystores.
 const KEYSTORES: [&str; 3] = ["cacerts", "jssecacerts", "java-cacerts"];

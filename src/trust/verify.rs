@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::cert::readers::{self, Reader, openssl};
-use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
-use crate::keystore::Keystore;
+use crate::pki::cert::readers::{self, Reader, openssl};
+use crate::pki::cert::{Certificate, Purpose};
+use crate::pki::fingerprint::Fingerprint;
+use crate::pki::keystore::Keystore;
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::text;
@@ -291,7 +291,7 @@ pub(crate) fn compare(
             return Err(match why {
                 Some(why) => error.because(anyhow::anyhow!("{why}")),
                 None => {
-                    error.hint("this run was undone; `trustup doctor` shows what is wrong with that store")
+                    error.hint("this run was undone; `--updater builtin` writes the stores without the distribution's tool")
                 }
             });
         }

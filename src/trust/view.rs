@@ -15,12 +15,12 @@ use std::rc::Rc;
 
 pub(crate) use self::contents::FileCertificates;
 use self::contents::ParsedCertificates;
-use crate::cert::Certificate;
 use crate::error::{Error, Result};
+use crate::pki::cert::Certificate;
 use crate::rootfs::budget;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::tree::{self, Node};
-use crate::rootfs::{MAX_HOPS, Meta, Obstacle, Sysroot, split};
+use crate::rootfs::{MAX_HOPS, Meta, Obstacle, Sysroot, remedy, split};
 use crate::trust::ours::Ours;
 use crate::trust::owners::{self, Existing, Rest};
 
@@ -355,7 +355,10 @@ impl<'a> View<'a> {
                 self.sysroot.display(real)
             ))
             .at(self.sysroot.display(path))
-            .hint(format!("make root the owner of the link: `chown -h 0:0 {}`", self.sysroot.display(path))));
+            .hint(format!(
+                "make root the owner of the link: `chown -h 0:0 {}`",
+                remedy::quoted(&self.sysroot.display(path))
+            )));
         }
         Ok(end)
     }

@@ -6,10 +6,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use serde_json::Value;
-use trustup::cert::Certificate;
-use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{Keystore, KeystoreFormat, StorePassword};
-use trustup::nss::Databases;
+use trustup::pki::cert::Certificate;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::keystore::{Keystore, KeystoreFormat, StorePassword};
+use trustup::pki::nss::Databases;
 
 use crate::support::ca::{self, Root};
 use crate::support::run::Trustup;
@@ -288,6 +288,37 @@ fn what_cannot_be_changed_is_left_alone_or_an_error() {
         scene.trustup(["untrust", "--all"]).ok();
         before.assert_same(&scene.tree(), says);
     }
+}
+
+/// Hints about a database that is not whole: each is followed as it is printed.
+#[test]
+fn a_database_that_is_not_whole_is_restored_or_made_anew() {
+    let named = |scene: &Scene| scene.bootstrap().args(["--stores", "nss"]);
+    let (cert9, key4) = (format!("{NSS}/cert9.db"), format!("{NSS}/key4.db"));
+    let hint =
+        "hint: restore it, or move the other file away: `--nss-db DIR` then makes a new database there";
+    let scene = Scene::new();
+    fs::rename(scene.at(&key4), scene.given.path().join("key4.db")).unwrap();
+    named(&scene).fails(1).says(["`key4.db` is missing", hint]);
+    fs::copy(scene.given.path().join("key4.db"), scene.at(&key4)).unwrap();
+    named(&scene).ok();
+    assert!(scene.in_databases().contains(&scene.ca.fingerprint));
+
+    let scene = Scene::new();
+    fs::remove_file(scene.at(&key4)).unwrap();
+    named(&scene).fails(1).says([hint]);
+    fs::rename(scene.at(&cert9), scene.given.path().join("cert9.db")).unwrap();
+    named(&scene).args(["--nss-db", &format!("/{NSS}")]).ok();
+    assert!(scene.in_databases().contains(&scene.ca.fingerprint));
+
+    // A browser removes its journal when it ends.
+    let scene = Scene::new();
+    let journal = format!("{cert9}-journal");
+    scene.write(&journal, b"");
+    named(&scene).fails(1).says(["hint: stop the program that uses it (a browser), and run again"]);
+    fs::remove_file(scene.at(&journal)).unwrap();
+    named(&scene).ok();
+    assert!(scene.in_databases().contains(&scene.ca.fingerprint));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::Value;
-use trustup::cert::readers::Reader;
-use trustup::fingerprint::Fingerprint;
+use trustup::pki::cert::readers::Reader;
+use trustup::pki::fingerprint::Fingerprint;
 
 use crate::stores::Scene;
 use crate::support::ca::{self, Root};

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use trustup::cert::Certificate;
-use trustup::fingerprint::Fingerprint;
-use trustup::keystore::Keystore;
-use trustup::nss::Databases;
+use trustup::pki::cert::Certificate;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::keystore::Keystore;
+use trustup::pki::nss::Databases;
 
 use crate::support::ca::{self, Root};
 use crate::support::run::{Run, Trustup, unpacked};
@@ -112,7 +112,13 @@ fn t36_sparse_files_among_the_inputs_are_an_error_that_names_one() {
             let place = format!("{fixture}, {directory}, openat2 refused: {fallback}");
             let run = scene.bootstrap(fallback).run();
             assert_eq!(run.code, Some(1), "{place}: {run}");
-            for part in ["more than 64 MiB", "the largest is", "sparse-000", "32768 KiB", "hint"] {
+            for part in [
+                "more than 64 MiB",
+                "the largest is",
+                "sparse-000",
+                "32768 KiB",
+                "if it holds no roots that you need, move it to another directory",
+            ] {
                 assert!(run.stdout.contains(part), "{place}: {part}: {run}");
             }
             for file in &files {
@@ -384,7 +390,7 @@ fn t36_more_certificates_than_any_store_holds_are_an_error() {
     scene.write(bundle, (first.clone() + &many).as_bytes());
     let before = Tree::of(scene.root.path());
     let run = scene.bootstrap(false).fails(1);
-    for part in ["more than 20000 certificates", "ca-certificates.crt", "hint"] {
+    for part in ["more than 20000 certificates", "ca-certificates.crt", "remove those that you do not need"] {
         assert!(run.stdout.contains(part), "{part}: {run}");
     }
     before.assert_same(&Tree::of(scene.root.path()), "after the error");
@@ -403,8 +409,14 @@ fn t38_a_bundle_that_no_run_could_read_is_not_written() {
     }
     let before = Tree::of(scene.root.path());
     let run = scene.trustup(&["bootstrap", "--ca-file", "-"], false).stdin(ca::root("Other").pem).fails(1);
-    run.says(["this file would have", "ca-certificates.crt", "move files"]);
+    run.says(["this file would have", "ca-certificates.crt", "check the directories of anchors: move files"]);
     before.assert_same(&Tree::of(scene.root.path()), "after the error");
+    fs::create_dir_all(scene.at("srv/other")).unwrap();
+    for n in 0..34 {
+        let moved = scene.at(&format!("srv/other/{n}"));
+        fs::rename(scene.at(&format!("usr/local/share/ca-certificates/large-{n}.crt")), moved).unwrap();
+    }
+    scene.trustup(&["bootstrap", "--ca-file", "-"], false).stdin(ca::root("Other").pem).ok();
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::servers::{WebServer, path_of, respond};
 use crate::support::ca::{self, Root};
 use crate::support::dev_ca::DevCaProcess;
 use crate::support::run::{Run, Trustup, unpacked};
-use trustup::fingerprint::Fingerprint;
+use trustup::pki::fingerprint::Fingerprint;
 
 /// Nobody listens there.
 const DOWN: &str = "https://127.0.0.1:1";

@@ -6,9 +6,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
-use trustup::cert::Certificate;
-use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{EntryContent, Keystore, KeystoreFormat, StorePassword};
+use trustup::pki::cert::Certificate;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::keystore::{EntryContent, Keystore, KeystoreFormat, StorePassword};
 
 use crate::support::ca::{self, Root};
 use crate::support::run::{Run, Trustup};
@@ -102,7 +102,11 @@ fn a_java_without_a_keystore_is_an_error_where_java_was_asked_for() {
         let before = scene.tree();
         for args in [&["--stores", "java"][..], &["--stores", "system,java"], &["--strict"]] {
             let run = scene.bootstrap().args(args.iter().copied()).fails(5);
-            run.says(["this Java has no keystore", CACERTS, "--create-java"]);
+            run.says(["this Java has no keystore", CACERTS, "`--create-java` makes one from the roots of"]);
+            before.assert_same(&scene.tree(), lack);
+            scene.bootstrap().args(args.iter().copied()).arg("--create-java").ok();
+            assert!(scene.held(CACERTS).contains(&scene.ca.fingerprint), "{lack}");
+            scene.trustup(["untrust", "--all"]).ok();
             before.assert_same(&scene.tree(), lack);
         }
         // Nobody asked for Java: a warning that says what to do.
@@ -208,7 +212,7 @@ fn roots_that_java_cannot_load_are_not_in_it() {
     for_mail.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     for_mail.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::EmailProtection];
     let for_mail = for_mail.self_signed(&key).unwrap();
-    let pem = |der: &[u8]| trustup::cert::pem::encode(der);
+    let pem = |der: &[u8]| trustup::pki::cert::pem::encode(der);
     let bundle = [scene.vendor.pem.clone(), pem(nameless.der()), pem(for_mail.der())].concat();
     scene.write(BUNDLE, bundle.as_bytes());
     scene.bootstrap().arg("--create-java").ok();
@@ -237,9 +241,15 @@ fn a_keystore_of_another_name_is_neither_changed_nor_replaced() {
     symlink("/etc/company.jks", scene.at(CACERTS)).unwrap();
     let before = scene.tree();
     for args in [&["--strict"][..], &["--stores", "java"], &["--stores", "java", "--create-java"]] {
-        scene.bootstrap().args(args.iter().copied()).fails(5).says(["etc/company.jks", "hint:"]);
+        let refused = scene.bootstrap().args(args.iter().copied()).fails(5);
+        refused.says(["etc/company.jks", "hint: rename it to `cacerts`, and point Java's links to it"]);
         before.assert_same(&scene.tree(), "a keystore of another name");
     }
+    fs::rename(scene.at("etc/company.jks"), scene.at("etc/cacerts")).unwrap();
+    fs::remove_file(scene.at(CACERTS)).unwrap();
+    symlink("/etc/cacerts", scene.at(CACERTS)).unwrap();
+    scene.bootstrap().args(["--stores", "java"]).ok();
+    assert_eq!(scene.held("etc/cacerts"), scene.both());
 }
 
 /// Threat T35: another user's directory is not ours to write in, nor where that user's link leads.

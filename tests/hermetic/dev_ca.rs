@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use trustup::dev_ca::{DevCa, Server};
-use trustup::env::Env;
+use trustup::host::env::Env;
 use trustup::net::tls;
 
 use crate::servers::nobody;

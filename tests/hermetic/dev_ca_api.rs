@@ -9,11 +9,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::CertificateParams;
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
-use trustup::cert::{Certificate, pem};
 use trustup::dev_ca::{DevCa, Server, X5C};
-use trustup::env::Env;
-use trustup::fingerprint::Fingerprint;
-use trustup::key::{KeyType, PrivateKey};
+use trustup::host::env::Env;
+use trustup::pki::cert::{Certificate, pem};
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::key::{KeyType, PrivateKey};
 
 use crate::support::ca;
 use crate::support::servers::{request, wait_for};

@@ -206,7 +206,7 @@ fn a_planted_state_cannot_put_a_policy_there() {
     let record = format!("/{POLICY}");
     let policy = json!({
         "mode": 0o644, "owner": [0, 0], "modified": [0, 0], "prefix": 0, "suffix": 0, "middle": "e30=",
-        "sha256": trustup::fingerprint::Fingerprint::of(b"{}").hex(),
+        "sha256": trustup::pki::fingerprint::Fingerprint::of(b"{}").hex(),
     });
     let moved = |s: &mut Value, to: &str| {
         let record = s["records"].as_object_mut().unwrap().remove(&record).unwrap();

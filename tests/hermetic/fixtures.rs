@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
-use trustup::fingerprint::Fingerprint;
-use trustup::keystore::Keystore;
-use trustup::nss::Databases;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::keystore::Keystore;
+use trustup::pki::nss::Databases;
 use trustup::trust::distro::DISTROS;
 
 use crate::support::ca::{self, Root};

@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use trustup::keystore::Keystore;
+use trustup::pki::keystore::Keystore;
 
 use crate::sequences::Random;
 use crate::support::ca::{self, Root};

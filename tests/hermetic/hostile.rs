@@ -31,7 +31,7 @@ impl Scene {
         let scene = Scene { directory, root: ca::root("Hostile Test Root"), fallback };
         for place in [scene.sysroot(), scene.outside()] {
             fs::create_dir(&place).unwrap();
-            trustup::fixture::Fixture::load(&fixtures().join(fixture)).unwrap().unpack(&place).unwrap();
+            trustup::demo::fixture::Fixture::load(&fixtures().join(fixture)).unwrap().unpack(&place).unwrap();
         }
         // So that a row that was read outside shows.
         let release = scene.outside().join("etc/os-release");

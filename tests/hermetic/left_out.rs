@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use trustup::cert::Certificate;
-use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{Keystore, StorePassword};
+use trustup::pki::cert::Certificate;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::keystore::{Keystore, StorePassword};
 
 use crate::support::ca::{self, Root};
 use crate::support::run::Trustup;
@@ -17,20 +17,6 @@ const JKS: &str = "opt/java/openjdk/lib/security/cacerts";
 const NSS: &str = "etc/pki/nssdb";
 const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
 const P11_KEYSTORE: &str = "etc/pki/ca-trust/extracted/java/cacerts";
-
-/// A root whose critical nameConstraints have a URI with a scheme: Java loads nothing of a keystore that holds it.
-pub(crate) fn no_java(name: &str) -> Root {
-    let uri = b"https://example.com";
-    let base = [&[0x86, uri.len() as u8][..], uri].concat();
-    let subtree = [&[0x30, base.len() as u8][..], &base].concat();
-    let permitted = [&[0xa0, subtree.len() as u8][..], &subtree].concat();
-    let value = [&[0x30, permitted.len() as u8][..], &permitted].concat();
-    let mut params = ca::root_params(name);
-    let mut extension = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 30], value);
-    extension.set_criticality(true);
-    params.custom_extensions = vec![extension];
-    ca::root_with(params)
-}
 
 fn certificate(root: &Root) -> Certificate {
     Certificate::from_der(&root.der).unwrap()
@@ -62,7 +48,7 @@ impl Scene {
         let scene = Scene {
             root,
             given: tempfile::tempdir().unwrap(),
-            odd: no_java("Constrained Root"),
+            odd: ca::no_java("Constrained Root"),
             vendor: ca::root("Vendor Root"),
         };
         scene.odd.write(scene.given.path(), "odd.pem");
@@ -74,7 +60,7 @@ impl Scene {
         let scene = Scene::new(tempfile::tempdir().unwrap());
         scene.write(BUNDLE, scene.vendor.pem.as_bytes());
         scene.write(JKS, &jks(&[&scene.vendor]));
-        let mut databases = trustup::nss::Databases::new().unwrap();
+        let mut databases = trustup::pki::nss::Databases::new().unwrap();
         databases.add(&certificate(&scene.vendor), "Vendor").unwrap();
         let files = databases.into_files().unwrap();
         scene.write(&format!("{NSS}/key4.db"), &files.key4);
@@ -146,7 +132,7 @@ fn t39_a_root_that_java_cannot_load_is_left_out_of_keystores() {
     scene.bootstrap("odd.pem").ok();
     let databases =
         ["cert9.db", "key4.db"].map(|name| fs::read(scene.root.path().join(NSS).join(name)).unwrap());
-    let databases = trustup::nss::Databases::open(&databases[0], &databases[1], None).unwrap();
+    let databases = trustup::pki::nss::Databases::open(&databases[0], &databases[1], None).unwrap();
     assert!(databases.entries().unwrap().iter().any(|entry| entry.fingerprint == scene.odd.fingerprint));
 }
 
@@ -168,18 +154,28 @@ fn t39_a_store_that_was_named_is_an_error_before_anything_is_changed() {
                 continue;
             }
             let run = scene.bootstrap("odd.pem").args(options).fails(5);
-            for part in ["Java cannot load CN=Constrained Root", keystore, "hint: omit `java`"] {
+            for part in [
+                "Java cannot load CN=Constrained Root",
+                keystore,
+                "hint: omit `java` from `--stores`, and `--strict`: the keystore then lacks this root",
+                "hint: or have the CA issue a root certificate that Java can load",
+            ] {
                 assert!(run.stderr.contains(part), "{options:?}: {part}: {run}");
             }
             before.assert_same(&Tree::of(scene.root.path()), "refused");
+            // The other certificate of the CA.
+            scene.bootstrap("plain.pem").args(options).arg("--dry-run").ok();
         }
+        // And the other way out, with what is left of the options.
+        scene.bootstrap("odd.pem").args(["--stores", "system", "--dry-run"]).ok();
+        scene.bootstrap("odd.pem").ok().says(["warning", keystore]);
     }
 }
 
 #[test]
 fn t39_what_others_put_into_a_keystore_is_reported_and_kept() {
     let scene = Scene::with_java();
-    let theirs = no_java("Their Root");
+    let theirs = ca::no_java("Their Root");
     scene.write(JKS, &jks(&[&scene.vendor, &theirs]));
     let answer = scene.bootstrap("plain.pem").arg("--json").ok().json();
     let warnings = answer["warnings"].to_string();

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::fs::{CWD, RenameFlags, inotify};
-use trustup::cert::Certificate;
-use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{Keystore, StorePassword};
+use trustup::pki::cert::Certificate;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::keystore::{Keystore, StorePassword};
 
 use crate::support::ca::{self, Root};
 use crate::support::enrollment::{self, mode};

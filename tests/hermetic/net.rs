@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use trustup::dev_ca::{DevCa, Server};
-use trustup::env::Env;
 use trustup::error::{Error, ErrorKind, Result};
+use trustup::host::env::Env;
 use trustup::net::dns::ResolverSettings;
 use trustup::net::{FetchAnswer, MAX_BODY, Net, Trust, url};
 

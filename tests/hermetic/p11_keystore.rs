@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use trustup::cert::Certificate;
-use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{Keystore, StorePassword, alias_for, p11_kit};
+use trustup::pki::cert::Certificate;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::keystore::{Keystore, StorePassword, alias_for, p11_kit};
 
 use crate::stores::{Scene, shared};
 use crate::support::ca;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use trustup::fingerprint::Fingerprint;
+use trustup::pki::fingerprint::Fingerprint;
 
 use crate::stores::{Scene, shared};
 use crate::support::ca;

@@ -28,7 +28,7 @@ impl Scene {
     fn new() -> Scene {
         let scene = Scene { directory: tempfile::tempdir().unwrap(), roots: ["One", "Two"].map(ca::root) };
         fs::create_dir(scene.sysroot()).unwrap();
-        let fixture = trustup::fixture::Fixture::load(&fixtures().join("debian-12")).unwrap();
+        let fixture = trustup::demo::fixture::Fixture::load(&fixtures().join("debian-12")).unwrap();
         fixture.unpack(&scene.sysroot()).unwrap();
         fs::write(scene.at("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
         fs::create_dir(scene.directory.path().join("outside")).unwrap();
@@ -91,7 +91,7 @@ fn renamed(records: &mut Value, path: &str) {
 /// What `Saved` and `Mark` look like for a file that is to vanish.
 fn made_by_us(scene: &Scene, path: &str) -> Value {
     let content = fs::read(scene.at(path)).unwrap();
-    json!({ "before": "absent", "after": { "file": trustup::fingerprint::Fingerprint::of(&content).hex() } })
+    json!({ "before": "absent", "after": { "file": trustup::pki::fingerprint::Fingerprint::of(&content).hex() } })
 }
 
 const FOREIGN: [&str; 12] = [
@@ -287,15 +287,18 @@ fn two_runs_at_once_wait_for_each_other_and_give_up_in_time() {
     let refused = scene.bootstrap(1).args(["--timeout", "1s"]).fails(1);
     assert!(started.elapsed() >= Duration::from_millis(900), "gave up at once: {refused}");
     assert!(started.elapsed() < Duration::from_secs(20), "waited too long: {refused}");
-    refused.says(["lock", "hint:"]);
+    refused.says(["lock", "hint: wait for it to end; `--timeout` sets how long trustup waits"]);
     before.assert_same(&Tree::of(&scene.sysroot()), "without the lock");
     // What only reads, and what has nothing to do, needs no lock.
     Trustup::at(&scene.sysroot(), ["status"]).ok();
     Trustup::at(&scene.sysroot(), ["detect"]).ok();
     scene.bootstrap(0).args(["--timeout", "1s"]).ok();
     scene.bootstrap(1).args(["--dry-run", "--timeout", "1s"]).ok();
+    // As the hint says: one that has the time waits until the other ends.
+    let waiting = scene.bootstrap(1).args(["--timeout", "60s"]).start();
     drop(lock);
-    scene.bootstrap(1).ok();
+    let waited = waiting.end();
+    assert_eq!(waited.code, Some(0), "{waited}");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use trustup::cert::{Certificate, pem};
-use trustup::fingerprint::Fingerprint;
+use trustup::pki::cert::{Certificate, pem};
+use trustup::pki::fingerprint::Fingerprint;
 
 use crate::support::ca::{self, Root};
 use crate::support::run::Trustup;

@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use trustup::cert::Certificate;
-use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{alias_for, p11_kit};
+use trustup::pki::cert::Certificate;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::keystore::{alias_for, p11_kit};
 
 use crate::env::java_options;
 use crate::support::ca::{self, Root};
@@ -225,7 +225,7 @@ fn a_keystore_that_lacks_ours_is_not_named() {
 #[test]
 fn t39_a_root_that_java_cannot_load_is_left_out_of_the_private_keystore() {
     let home = Home::new();
-    let odd = crate::left_out::no_java("Constrained Root");
+    let odd = crate::support::ca::no_java("Constrained Root");
     odd.write(home.directory.path(), "root.pem");
     let answer = home.bootstrap().arg("--json").ok().json();
     let warnings = answer["warnings"].to_string();

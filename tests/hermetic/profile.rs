@@ -176,7 +176,7 @@ fn a_planted_state_cannot_put_a_script_there() {
     };
     let script = json!({
         "mode": 0o644, "owner": [0, 0], "modified": [0, 0], "prefix": 0, "suffix": 0, "middle": "dG91Y2ggL3gK",
-        "sha256": trustup::fingerprint::Fingerprint::of(b"touch /x\n").hex(),
+        "sha256": trustup::pki::fingerprint::Fingerprint::of(b"touch /x\n").hex(),
     });
     let record = format!("/{PROFILE}");
     let cases: [Planted; 4] = [

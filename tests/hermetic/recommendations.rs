@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::CertificateDer;
-use trustup::cert::Certificate;
 use trustup::doctor::{ClientVerdict, ClientView, Question, clients};
-use trustup::env::Env;
+use trustup::host::env::Env;
 use trustup::net::handshake::Presented;
+use trustup::pki::cert::Certificate;
 use trustup::rootfs::Sysroot;
 use trustup::trust::facts::Facts;
 use trustup::trust::ours::Ours;
@@ -244,7 +244,7 @@ fn keystores_and_databases() {
     let mut patient = patient;
     patient.put(
         "empty.jks",
-        &trustup::keystore::Keystore::new_jks().to_bytes(&mut |_| Ok(())).unwrap(),
+        &trustup::pki::keystore::Keystore::new_jks().to_bytes(&mut |_| Ok(())).unwrap(),
         0o644,
     );
     patient.set("JAVA_TOOL_OPTIONS", "-Djavax.net.ssl.trustStore=/empty.jks");
@@ -269,7 +269,7 @@ fn keystores_and_databases() {
 }
 
 fn with_another_root() -> Vec<u8> {
-    let mut keystore = trustup::keystore::Keystore::new_jks();
+    let mut keystore = trustup::pki::keystore::Keystore::new_jks();
     let other = Certificate::from_der(&ca::root("Another Root").der).unwrap();
     keystore.add("other", &other, 0).unwrap();
     keystore.to_bytes(&mut |_| Ok(())).unwrap()

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use trustup::cert::Certificate;
-use trustup::fingerprint::Fingerprint;
+use trustup::pki::cert::Certificate;
+use trustup::pki::fingerprint::Fingerprint;
 
 use crate::support::ca::{self, Root};
 use crate::support::run::{Trustup, unpacked};

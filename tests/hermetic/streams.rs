@@ -1,4 +1,4 @@
-//! Standard streams that cannot be used (`src/ui.rs` has the rules): a report that is lost is an error of a command that
+//! Standard streams that cannot be used (`src/cli/ui.rs` has the rules): a report that is lost is an error of a command that
 //! only reports, and nothing but a missing report of one that changed something; it never keeps a service from starting.
 
 use std::path::Path;

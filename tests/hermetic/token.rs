@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use trustup::jose::{jwk, jws};
-use trustup::key::{KeyType, PrivateKey};
+use trustup::pki::jose::{jwk, jws};
+use trustup::pki::key::{KeyType, PrivateKey};
 
 use crate::support::binary;
 use crate::support::ca;

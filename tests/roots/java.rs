@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use trustup::cert::Certificate;
-use trustup::keystore::{KeystoreFormat, alias_for, find};
+use trustup::pki::cert::Certificate;
+use trustup::pki::keystore::{KeystoreFormat, alias_for};
 use trustup::rootfs::Sysroot;
+use trustup::trust::stores::java::find;
 
 use crate::support::java::{CHANGEIT, Java, compile_client};
 use crate::support::keystores::{read, survives, write};

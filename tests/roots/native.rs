@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::support::ca::{self, Root, fingerprints};
+use crate::support::hints::command;
 use crate::support::program::write_program;
 use crate::support::roots::{Base, RootFs};
 use crate::support::run::Run;
@@ -84,10 +85,31 @@ const LOSE_LAST: &str = "n=$(grep -n -e '-----BEGIN' /etc/ssl/certs/ca-certifica
 #[ignore = "needs root and real root file systems"]
 fn without_openssl_auto_is_builtin_and_native_an_error() {
     let case = Case::new(Base::Debian12, |root| root.remove("usr/bin/openssl"));
-    case.failed_and_undone(&case.bootstrap("native"), &[5], &["openssl"]);
+    let words = ["openssl", "`--updater auto` uses the built-in updater"];
+    case.failed_and_undone(&case.bootstrap("native"), &[5], &words);
     assert!(!case.root.at("var/lib/trustup").exists(), "state of a run that did nothing");
     case.worked(&case.bootstrap("auto"), "builtin");
     case.undone_by_untrust();
+}
+
+/// A repository of the packages that a bare root keeps, so that apt needs no network.
+const LOCAL_REPOSITORY: &str = "mkdir /srv/debs; cp /var/cache/apt/archives/*.deb /srv/debs; cd /srv/debs\n\
+    for deb in *.deb; do\n\
+        dpkg-deb -f \"$deb\"; echo \"Filename: ./$deb\"; echo \"Size: $(stat -c %s \"$deb\")\"\n\
+        echo \"SHA256: $(sha256sum \"$deb\" | cut -d' ' -f1)\"; echo\n\
+    done >Packages\n\
+    echo 'deb [trusted=yes] file:/srv/debs ./' >/etc/apt/sources.list";
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn the_package_of_the_hint_brings_the_tool() {
+    let case = Case::new(Base::Debian12Bare, |root| {
+        root.run(&["sh", "-euc", LOCAL_REPOSITORY]);
+    });
+    let refused = case.bootstrap("native");
+    case.failed_and_undone(&refused, &[5], &["to install it: `apt-get update && apt-get install "]);
+    case.root.run(&["sh", "-euc", &command(&refused, "apt-get ")]);
+    case.worked(&case.bootstrap("native"), "native");
 }
 
 #[test]
@@ -277,7 +299,10 @@ fn a_tool_that_loses_a_root_is_undone() {
         let case = Case::new(base, |root| wrap_tool(root, LOSE_FIRST));
         let bundle = String::from_utf8(case.root.read(BUNDLE)).unwrap();
         let lost = fingerprints(&bundle)[0].hex();
-        case.failed_and_undone(&case.bootstrap("native"), &[1], &[&lost[..16], "hook"]);
+        let hint = "this run was undone; `--updater builtin` keeps every root that is there";
+        case.failed_and_undone(&case.bootstrap("native"), &[1], &[&lost[..16], "hook", hint]);
+        case.worked(&case.bootstrap("builtin"), "builtin");
+        case.undone_by_untrust();
     }
 }
 
@@ -296,8 +321,46 @@ fn a_tool_that_leaves_ours_out_is_undone() {
     for base in [Base::Debian12, Base::Alpine] {
         let case = Case::new(base, |root| wrap_tool(root, LOSE_LAST));
         let pin = case.ca.pin();
-        case.failed_and_undone(&case.bootstrap("native"), &[1], &[&pin[..16]]);
+        let hint =
+            "this run was undone; `--updater builtin` writes the stores without the distribution's tool";
+        case.failed_and_undone(&case.bootstrap("native"), &[1], &[&pin[..16], hint]);
+        case.worked(&case.bootstrap("builtin"), "builtin");
+        case.undone_by_untrust();
     }
+}
+
+/// A hook that leaves a file which spoils the bundle, once.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_file_that_spoils_the_tools_bundle_is_named() {
+    let broken = "usr/local/share/ca-certificates/AAA.crt";
+    let case = Case::new(Base::Debian12, |root| {
+        let pem = ca::root("Broken Root").pem;
+        root.write("usr/share/broken", pem.replace("END CERTIFICATE-----", "END CERTIFICATE----"));
+        let once = format!("[ -e /usr/share/once ] || cp /usr/share/broken /{broken}; touch /usr/share/once");
+        replace_tool(root, &format!("{once}\n/usr/sbin/real-tool \"$@\""));
+    });
+    let run = case.bootstrap("native");
+    assert_eq!(run.code, Some(1), "{run}");
+    run.says([&format!("hint: repair or remove `/{broken}` (")[..]]);
+    case.root.remove(broken);
+    case.worked(&case.bootstrap("native"), "native");
+}
+
+/// The keystore that the tool makes would hold a root with which Java loads nothing.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_root_that_java_cannot_load_is_not_given_to_the_tool() {
+    let case = Case::new(Base::RedHat, |_| {});
+    let odd = ca::no_java("Constrained Root").write(case.root.exchange(), "odd.pem");
+    assert!(odd.is_file());
+    let run = |updater: &str| {
+        case.root.trustup_inside(["bootstrap", "--updater", updater, "--ca-file", "/mnt/odd.pem"])
+    };
+    run("native")
+        .fails(5)
+        .says(["hint: use `--updater auto`: the built-in updater omits the root from the keystore"]);
+    run("auto").ok();
 }
 
 /// T14: a tool that others can write to is not run.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
-use trustup::fingerprint::Fingerprint;
+use trustup::pki::fingerprint::Fingerprint;
 
 use crate::support::ca::{self, Root, fingerprints};
 use crate::support::roots::{Base, RootFs, STATE};

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::support::binary;
 use crate::support::ca::{self, Root};
+use crate::support::hints::{command, follow};
 use crate::support::program::copy_program;
 use crate::support::roots::{self, Base, RootFs};
 use crate::support::run::{Run, Trustup, unpacked};
@@ -408,6 +409,79 @@ fn a_refused_write_skips_that_output() {
         }
         assert!(skipped > 2, "{family}: {skipped}");
     }
+}
+
+/// Each hint about what cannot be written is followed as it is printed; then `--strict` works.
+#[test]
+#[ignore = "needs root, mounts and a file system with attributes"]
+fn what_the_hints_say_makes_outputs_writable() {
+    const CERTS: &str = "etc/ssl/certs";
+    let strict = |scene: &Scene| scene.bootstrap().arg("--strict");
+
+    let mut scene = Scene::of("debian-12");
+    let certs = read_only(&scene.root.at(CERTS));
+    scene.before = certs.clone();
+    strict(&scene).fails(1).says([
+        "hint: mount the file system read-write, or mount a writable volume (such as an emptyDir or a tmpfs) at that directory",
+    ]);
+    scene.before = format!("{certs}mount -t tmpfs volume \"$ROOT/{CERTS}\"\n");
+    strict(&scene).ok();
+    let mut scene = Scene::of("debian-12");
+    scene.before = certs_of(&scene, "rw");
+    strict(&scene).ok();
+
+    let scene = Scene::of("debian-12");
+    let bundle = scene.root.at("etc/ssl/certs/ca-certificates.crt");
+    for attribute in ["+i", "+a"] {
+        let _immutable = Immutable::make(&bundle, attribute);
+        let refused = strict(&scene).fails(1);
+        refused.says(["hint: `chattr -i -a PATH` removes the attribute"]);
+        let words = [("PATH", bundle.to_str().unwrap())];
+        follow(&command(&refused, "chattr "), scene.root.exchange(), &words, "");
+        strict(&scene).ok();
+        scene.trustup(["untrust", "--updater", "builtin", "--all"]).ok();
+    }
+
+    let mut scene = Scene::of("debian-12");
+    scene.user = "1000:0";
+    strict(&scene).fails(1).says([
+        "hint: run trustup as root (in a Dockerfile: `USER root` before, the service's user after), or give its user",
+    ]);
+    roots::run(Command::new("chown").args(["-R", "1000:0"]).arg(scene.root.path()));
+    strict(&scene).ok();
+    let mut scene = Scene::of("debian-12");
+    scene.user = "0:0";
+    strict(&scene).ok();
+
+    // What cannot be recorded is not changed.
+    let mut scene = Scene::of("debian-12");
+    let places = ["var/lib", "root", "tmp"].map(|place| read_only(&scene.root.at(place)));
+    scene.before = places.concat();
+    let refused = strict(&scene).fails(1);
+    refused.says(["hint: grant write access to that path, or omit that store with `--stores`"]);
+    scene.before.push_str("mount -t tmpfs volume \"$ROOT/var/lib\"\n");
+    strict(&scene).ok();
+}
+
+/// `mount` commands that make the directory of the bundle read-only and then what `mode` says.
+fn certs_of(scene: &Scene, mode: &str) -> String {
+    let path = scene.root.at("etc/ssl/certs");
+    format!("{}mount -o remount,bind,{mode} '{}'\n", read_only(&path), path.display())
+}
+
+/// Root creates no keystore in a directory of another user; that user does.
+#[test]
+#[ignore = "needs root"]
+fn a_java_of_another_user_gets_its_keystore_from_that_user() {
+    let mut scene = Scene::of("debian-12");
+    let java = "home/user/.sdkman/candidates/java/25-tem";
+    fs::create_dir_all(scene.root.at(&format!("{java}/lib/security"))).unwrap();
+    roots::run(Command::new("chown").args(["-R", "1000:0"]).arg(scene.root.at("home/user")));
+    let run = |scene: &Scene| scene.bootstrap().args(["--stores", "java", "--create-java"]);
+    run(&scene).fails(5).says(["hint: run trustup as that user, with `--create-java`"]);
+    scene.user = "1000:0";
+    run(&scene).ok();
+    assert!(scene.root.at(&format!("{java}/lib/security/cacerts")).is_file());
 }
 
 /// A root certificate that earlier runs installed must not stay trusted without a word.

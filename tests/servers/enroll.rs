@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
-use trustup::jose::jwe;
-use trustup::key::PrivateKey;
+use trustup::pki::jose::jwe;
+use trustup::pki::key::PrivateKey;
 use trustup::step_ca::mint::{self, Signer};
 
 use crate::support::binary;
@@ -153,7 +153,7 @@ fn a_provisioners_key_in_a_file_needs_nothing_of_the_ca_list() {
     scene.verify();
     assert_eq!(listed(&scene.ca.log()), before, "the list is not needed: {}", scene.ca.log());
     // Its list explains what it refuses.
-    let stranger = PrivateKey::generate(trustup::key::KeyType::EcP256).expect("a key").to_pem();
+    let stranger = PrivateKey::generate(trustup::pki::key::KeyType::EcP256).expect("a key").to_pem();
     std::fs::write(scene.at("other.pem"), stranger.as_bytes()).expect("written");
     let run =
         scene.of_ca("provisioner").args(["--provisioner", StepCa::PROVISIONER, "web.internal", "--force"]);

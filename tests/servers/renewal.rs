@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use trustup::cert::pem;
-use trustup::env::Env;
+use trustup::host::env::Env;
 use trustup::net::dns::ResolverSettings;
 use trustup::net::{Credentials, HttpRequest, Identity, Net, Trust};
+use trustup::pki::cert::pem;
 use url::Url;
 
 use crate::support::servers::{StepCa, StepCaOptions};

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use crate::support::dev_ca::DevCaProcess;
 use crate::support::servers::{StepCa, StepCaOptions};
 use crate::support::step_api::{Caller, Said, armor, csr, now};
-use trustup::key::{KeyType, PrivateKey};
+use trustup::pki::key::{KeyType, PrivateKey};
 
 /// A request, made for one CA.
 type Ask = fn(&Caller) -> Said;

@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use trustup::cert::NotAfter;
-use trustup::cert::{Certificate, SubjectAltName};
-use trustup::env::Env;
 use trustup::error::Error;
-use trustup::jose::{jwe, jws};
-use trustup::key::{KeyType, PrivateKey};
+use trustup::host::env::Env;
 use trustup::net::dns::ResolverSettings;
 use trustup::net::{Net, Trust};
+use trustup::pki::cert::NotAfter;
+use trustup::pki::cert::{Certificate, SubjectAltName};
+use trustup::pki::jose::{jwe, jws};
+use trustup::pki::key::{KeyType, PrivateKey};
 use trustup::step_ca::diagnosis::{self, Cause};
 use trustup::step_ca::mint::{self, ProvisionerKey, Signer};
 use trustup::step_ca::{RequestFailure, SignedChain, StepCaClient};
@@ -122,7 +122,7 @@ fn what_the_ca_says_of_itself_is_understood() {
         assert_eq!(kid, ca.kid());
         let json = jwe::decrypt(key, ca.password().as_bytes()).expect("decrypted");
         let key = PrivateKey::from_jwk(&json).expect("a key");
-        assert_eq!(trustup::jose::jwk::thumbprint(key.public()), ca.kid());
+        assert_eq!(trustup::pki::jose::jwk::thumbprint(key.public()), ca.kid());
     });
 }
 
@@ -172,7 +172,7 @@ fn step_takes_our_token_and_we_take_steps() {
         ],
     ));
     let issued = std::fs::read(place.path().join("web.crt")).expect("a certificate");
-    let issued = trustup::cert::input::read(&issued, "web.crt").expect("certificates").certificates;
+    let issued = trustup::pki::cert::input::read(&issued, "web.crt").expect("certificates").certificates;
     let key = PrivateKey::from_pem(&std::fs::read(place.path().join("web.key")).expect("a key"))
         .expect("step's key");
     good(&key, &issued, &["web.internal"]);
@@ -497,6 +497,6 @@ fn step_decrypts_what_we_encrypt() {
     assert!(signed.status.success(), "{}", said(&signed));
     let token = String::from_utf8(signed.stdout).expect("text");
     let public: Value = serde_json::from_slice(&std::fs::read(at("public")).expect("a key")).expect("JSON");
-    let key = trustup::jose::jwk::parse(&public).expect("a key");
+    let key = trustup::pki::jose::jwk::parse(&public).expect("a key");
     assert_eq!(jws::verify(token.trim_end(), &key).expect("verified").claim("sub"), Some("c"));
 }

@@ -1,5 +1,5 @@
 //! Which trustup is tested: the one that is shipped, static and optimised, where `./test` built it; the debug build where
-//! `cargo test` alone is run, and where a test needs a hook (`src/env.rs`), which no shipped binary has.
+//! `cargo test` alone is run, and where a test needs a hook (`src/host/env.rs`), which no shipped binary has.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -8,7 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
     date_time_ymd,
 };
-use trustup::fingerprint::Fingerprint;
+use trustup::pki::fingerprint::Fingerprint;
 
 /// A root certificate with its key.
 pub struct Root {
@@ -48,6 +48,20 @@ pub fn root_with(params: CertificateParams) -> Root {
         key_pem,
         issuer: Issuer::new(params, key),
     }
+}
+
+/// A root whose critical nameConstraints have a URI with a scheme: Java loads nothing of a keystore that holds it.
+pub fn no_java(name: &str) -> Root {
+    let uri = b"https://example.com";
+    let base = [&[0x86, uri.len() as u8][..], uri].concat();
+    let subtree = [&[0x30, base.len() as u8][..], &base].concat();
+    let permitted = [&[0xa0, subtree.len() as u8][..], &subtree].concat();
+    let value = [&[0x30, permitted.len() as u8][..], &permitted].concat();
+    let mut params = root_params(name);
+    let mut extension = rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 30], value);
+    extension.set_criticality(true);
+    params.custom_extensions = vec![extension];
+    root_with(params)
 }
 
 impl Root {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use trustup::cert::{Certificate, pem};
 use trustup::dev_ca::{DevCa, Server};
-use trustup::env::Env;
-use trustup::key::PrivateKey;
+use trustup::host::env::Env;
+use trustup::pki::cert::{Certificate, pem};
+use trustup::pki::key::PrivateKey;
 
 use super::run::{Run, Trustup};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use trustup::fingerprint::Fingerprint;
+use trustup::pki::fingerprint::Fingerprint;
 
 /// Where Linux distributions put JDKs.
 const JVM: &str = "/usr/lib/jvm";

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use trustup::cert::Certificate;
-use trustup::keystore::{EntryContent, Keystore, KeystoreEntry, KeystoreFormat, StorePassword, alias_for};
+use trustup::pki::cert::Certificate;
+use trustup::pki::keystore::{
+    EntryContent, Keystore, KeystoreEntry, KeystoreFormat, StorePassword, alias_for,
+};
 
 use super::ca;
 use super::java::Java;

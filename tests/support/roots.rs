@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use trustup::fingerprint::Fingerprint;
+use trustup::pki::fingerprint::Fingerprint;
 
 use super::binary;
 use super::guard::MachineStores;

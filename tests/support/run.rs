@@ -384,7 +384,7 @@ pub fn fixtures() -> PathBuf {
 /// The fixture `name`, unpacked into a new temporary directory.
 pub fn unpacked(name: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("temporary directory");
-    trustup::fixture::Fixture::load(&fixtures().join(name))
+    trustup::demo::fixture::Fixture::load(&fixtures().join(name))
         .and_then(|fixture| fixture.unpack(directory.path()))
         .unwrap_or_else(|error| panic!("{name}: {error}"));
     directory

@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
-use trustup::cert::{SubjectAltName, pem};
-use trustup::jose::{jwe, jwk, jws};
-use trustup::key::{KeyType, PrivateKey};
+use trustup::pki::cert::{SubjectAltName, pem};
+use trustup::pki::jose::{jwe, jwk, jws};
+use trustup::pki::key::{KeyType, PrivateKey};
 
 use super::servers::request;
 

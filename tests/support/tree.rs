@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use trustup::fingerprint::Fingerprint;
+use trustup::pki::fingerprint::Fingerprint;
 
 /// Larger files are described by their size: a sparse file of 10 GB would take minutes.
 const DIGEST_LIMIT: u64 = 64 << 20;

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use tempfile::TempDir;
-use trustup::cert::{Certificate, input};
 use trustup::error::ErrorKind;
+use trustup::pki::cert::{Certificate, input};
 
 use crate::openssl::openssl;
 

@@ -181,7 +181,7 @@ fn a_system_without_roots_is_repaired() {
     refused.says(["repair it (Debian: `update-ca-certificates --fresh`), name a root that vouches"]);
     let repair = hints::command(&refused, "update-ca-certificates");
     let pin = scene.ca.fingerprint().hex();
-    let hash = trustup::fingerprint::Fingerprint::of(scene.ca.root_pem().as_bytes()).hex();
+    let hash = trustup::pki::fingerprint::Fingerprint::of(scene.ca.root_pem().as_bytes()).hex();
     for (first, run) in [
         (format!("{repair} >&2;"), by_bundle()),
         (String::new(), by_bundle().args(["--ca-url", &scene.server.url(), "--fingerprint", &pin])),

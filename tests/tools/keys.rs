@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use tempfile::TempDir;
-use trustup::cert::pem;
-use trustup::key::{KeyType, PrivateKey};
+use trustup::pki::cert::pem;
+use trustup::pki::key::{KeyType, PrivateKey};
 
 use super::openssl::{openssl, try_openssl};
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
-use trustup::cert::{Certificate, input};
-use trustup::keystore::{EntryContent, Keystore, KeystoreFormat, StorePassword, alias_for, p11_kit};
+use trustup::pki::cert::{Certificate, input};
+use trustup::pki::keystore::{EntryContent, Keystore, KeystoreFormat, StorePassword, alias_for, p11_kit};
 
 use crate::openssl::mozilla_roots;
 use crate::support::ca;

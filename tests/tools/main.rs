@@ -16,6 +16,7 @@ mod hints_about_keys;
 mod hints_followed;
 mod hints_of_files;
 mod hints_of_pairs;
+mod hints_of_places;
 mod hints_of_starts;
 mod keys;
 mod keystore;
@@ -32,7 +33,7 @@ mod spoiled_bundles;
 mod subject_hash;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../../src/cert/testing.rs"]
+#[path = "../../src/pki/cert/testing.rs"]
 mod testing;
 mod wrong_input;
 mod wrong_secrets;

@@ -7,10 +7,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::ca;
 use crate::support::enrollment::Scene as Enrollment;
 use crate::support::run::{Run, Trustup, unpacked};
 use crate::support::tree::Tree;
+use crate::support::{binary, ca};
 
 /// A root file system, a root certificate, and a place for what strace saw.
 struct Scene {
@@ -145,6 +145,13 @@ fn where_nothing_can_be_locked_every_command_fails_at_once() {
         &scene.log(),
         &["var/lib/trustup/lock", "copy the root file system"],
     );
+    // As the hints say: allow the call, or copy the tree to where files can be locked.
+    let sandboxed = scene.bootstrap().refusing("flock", "EPERM", &scene.log()).fails(5);
+    sandboxed.says(["where a seccomp profile or another sandbox refuses the system call `flock`, allow it"]);
+    let copy = tempfile::tempdir().unwrap();
+    assert!(Command::new("cp").arg("-a").arg(root.join(".")).arg(copy.path()).status().unwrap().success());
+    let file = scene.given.path().join("root.pem");
+    Trustup::at(copy.path(), ["bootstrap", "--ca-file"]).arg(&file).ok();
     scene.bootstrap().ok();
     let untrust = || Trustup::at(root, ["untrust", "--all"]);
     fails_at_once(untrust, root, &scene.log(), &["var/lib/trustup/lock", "copy the root file system"]);
@@ -166,6 +173,55 @@ fn where_nothing_can_be_locked_every_command_fails_at_once() {
     scene.enroll().ok();
     let renewed = || scene.enroll().arg("--force");
     fails_at_once(renewed, scene.directory.path(), &log, &["server.key.trustup/lock", "give `--key` a path"]);
+}
+
+/// Only the lock of the default place cannot be taken.
+#[test]
+#[ignore = "needs strace"]
+fn a_private_store_elsewhere_can_be_locked() {
+    let scene = Scene::new("debian-12");
+    let home = scene.given.path().join("home");
+    fs::create_dir(&home).unwrap();
+    let run = |more: &[&str]| {
+        let mut command = Command::new("strace");
+        binary::clear(&mut command);
+        command.env("HOME", &home).env("PATH", "/usr/bin:/bin").args(["-f", "-qq", "-o"]).arg(scene.log());
+        command.arg("-P").arg(home.join(".local/state/trustup/state/lock"));
+        command.args(["-e", "trace=flock", "-e", "inject=flock:error=ENOLCK"]).arg(binary::trustup());
+        let run = Trustup::through(command, ["bootstrap", "--stores", "private", "--ca-file"]);
+        run.arg(scene.given.path().join("root.pem")).args(more)
+    };
+    let refused = run(&[]).fails(5);
+    refused
+        .says(["`--private-dir DIR` names a directory on a file system with locks, such as a local volume"]);
+    let other = scene.given.path().join("volume");
+    run(&["--private-dir", other.to_str().unwrap()]).ok();
+}
+
+/// In a mount namespace with stores of its own: nothing of the machine is changed.
+#[test]
+#[ignore = "needs root, strace and unshare"]
+fn a_file_system_with_locks_is_mounted_for_the_state() {
+    let scene = Scene::new("debian-12");
+    let run = |before: &str, tracer: &str| {
+        let mut command = Command::new("unshare");
+        binary::clear(&mut command);
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/none");
+        command.args(["--mount", "--propagation", "private", "/bin/sh", "-euc"]).arg(format!(
+            "mount --bind $1/etc /etc; mount -t tmpfs state /var/lib; mount -t tmpfs local /usr/local/share\n\
+             {before}\nshift\nexec {tracer} \"$@\""
+        ));
+        command.arg("sh").arg(scene.root.path()).arg(binary::trustup());
+        Trustup::through(command, ["bootstrap", "--stores", "system", "--updater", "builtin", "--ca-file"])
+            .arg(scene.given.path().join("root.pem"))
+    };
+    let tracer = format!("strace -f -qq -o {} -e inject=flock:error=ENOLCK", scene.log().display());
+    let refused = run("", &tracer).fails(5);
+    refused.says(["hint: mount a file system with locks at `/var/lib/trustup`, such as a local volume, an `emptyDir` or a tmpfs, and run `chmod 700 /var/lib/trustup`"]);
+    // With the mode that each of them may have.
+    for mode in ["1777", "0777", "0755"] {
+        run(&format!("mkdir /var/lib/trustup; mount -t tmpfs -o mode={mode} locks /var/lib/trustup; chmod 700 /var/lib/trustup"), "").ok();
+    }
 }
 
 /// A signal in between is no refusal.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
-use trustup::cert::signature::{SignatureVerdict, verify};
+use trustup::pki::cert::signature::{SignatureVerdict, verify};
 
 use crate::openssl::{openssl, try_openssl};
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
-use trustup::cert::policy::{self, AcceptancePolicy};
-use trustup::cert::{Certificate, input, pem};
+use trustup::pki::cert::policy::{self, AcceptancePolicy};
+use trustup::pki::cert::{Certificate, input, pem};
 
 use crate::testing::{TestCertificate, common_name};
 

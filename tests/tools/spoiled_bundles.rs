@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use tempfile::TempDir;
-use trustup::cert::policy::{self, AcceptancePolicy};
-use trustup::cert::{Certificate, pem};
+use trustup::pki::cert::policy::{self, AcceptancePolicy};
+use trustup::pki::cert::{Certificate, pem};
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use crate::openssl::try_openssl;

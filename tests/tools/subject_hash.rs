@@ -1,7 +1,7 @@
 //! The subject hash is OpenSSL's: compared on every Mozilla root and on names that nobody sane would issue.
 
 use tempfile::TempDir;
-use trustup::cert::{Certificate, input, pem};
+use trustup::pki::cert::{Certificate, input, pem};
 
 use crate::openssl::{mozilla_roots, try_openssl};
 use crate::testing::{

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use crate::acme::Report;
 use crate::acme::order::Answer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::shutdown::Shutdown;
 use crate::net::Client;
 use crate::process::{Children, run_hook};
 use crate::rootfs::host;
 use crate::rootfs::sharing::{Sharing, protection_of_file};
-use crate::shutdown::Shutdown;
 use crate::text;
 
 /// The longest that one call may take.
@@ -132,7 +132,7 @@ impl<'a> Hook<'a> {
                 return error;
             }
             // The error names the command with its arguments.
-            let uid = crate::privilege::uid();
+            let uid = crate::host::privilege::uid();
             error.hint(format!("run the command by hand, as this user (uid {uid}), to see its error"))
         })
     }
@@ -141,7 +141,7 @@ impl<'a> Hook<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::Env;
+    use crate::host::env::Env;
     use crate::net::{Net, Trust, dns};
 
     #[test]

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::acme::order::Answer;
-use crate::listener::Listener;
+use crate::net::listener::Listener;
 
 /// Below it, the token is the name of the file.
 pub(super) const DIRECTORY: &str = "/.well-known/acme-challenge/";

@@ -18,8 +18,8 @@ use self::webroot::Webroot;
 use super::order::Answer;
 use super::{AcmeContext, AcmeSettings, ChallengeType, DnsSolver, Report};
 use crate::error::{Error, Result};
-use crate::listener::Listener;
-use crate::privilege;
+use crate::host::privilege;
+use crate::net::listener::Listener;
 
 /// Whether the configuration can be used; no server is asked, and nothing is published.
 ///

@@ -13,10 +13,10 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::acme::order::Answer;
-use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
-use crate::listener::Listener;
+use crate::net::listener::Listener;
 use crate::net::tls;
+use crate::pki::cert::SubjectAltName;
 
 const PROTOCOL: &[u8] = b"acme-tls/1";
 

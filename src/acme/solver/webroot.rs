@@ -139,7 +139,7 @@ fn directory_path() -> &'static str {
 /// Whether exactly this answer is already there, as a file of ours: a killed run could not remove it, and many CAs
 /// issue the same token again while a name is to be validated.
 fn is_left(directory: &Directory, name: &str, content: &[u8]) -> Result<bool> {
-    let (uid, size) = (crate::privilege::uid(), content.len() as u64);
+    let (uid, size) = (crate::host::privilege::uid(), content.len() as u64);
     let ours = |meta: Meta| meta.kind == FileKind::File && meta.uid == uid && meta.size == size;
     if !directory.lstat(name)?.is_some_and(ours) {
         return Ok(false);

@@ -1,5 +1,5 @@
 //! `trustup bootstrap`: fetch, check the pin, install, prove; then exec the service, if one is given. The request and
-//! its execution are in [`crate::bootstrap`], the report in [`report`].
+//! its execution are in [`crate::trust::bootstrap`], the report in [`report`].
 
 mod report;
 
@@ -7,27 +7,26 @@ use super::env::locate;
 use super::options::plain;
 use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
 use super::{CommandRow, Context, Run};
-use crate::bootstrap::install::{install, known};
-use crate::bootstrap::refused_roots;
-use crate::bootstrap::request::{self, TrustRequest};
-use crate::bootstrap::selection::selection;
-use crate::bootstrap::trees::Trees;
 use crate::doctor;
 use crate::error::{Error, Result};
-use crate::plan::CA_OUT as CA_OUT_OPTION;
 use crate::process;
-use crate::reconcile::ReconcileOptions;
 use crate::settings::rows::{
     ALL_ROOTS, ALLOW_EXPIRED, ALLOW_INTERMEDIATE, ALLOW_ROLLBACK, ALLOW_SHARED_CONFIG, BUNDLE_SHA256,
     BUNDLE_URL, CA_FILE, CA_OUT, CA_URL, CACHE, COMMAND, CONFIG, CREATE_JAVA, CREATE_NSS, FINGERPRINT,
     FIREFOX_POLICY, NAME, PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REPAIR,
     REQUIRE_FRESH, REQUIRE_PIN, REQUIRE_SYSTEM, ROOT_URL, STORES, STRICT, UPDATER, WITH_WEB_PKI,
 };
-use crate::source::cache::{Cache, keep};
-use crate::source::{self, Acquired, Known};
-use crate::state::State;
+use crate::trust::bootstrap::install::{install, known};
+use crate::trust::bootstrap::request::{self, TrustRequest};
+use crate::trust::bootstrap::selection::selection;
+use crate::trust::bootstrap::trees::Trees;
 use crate::trust::facts::Facts;
+use crate::trust::plan::CA_OUT as CA_OUT_OPTION;
+use crate::trust::reconcile::ReconcileOptions;
 use crate::trust::runtimes::{JAVA_OPTIONS, for_command, left_out};
+use crate::trust::source::cache::{Cache, keep};
+use crate::trust::source::{self, Acquired, Known};
+use crate::trust::state::State;
 use crate::trust::view::View;
 
 use self::report::{report, report_sources};
@@ -132,7 +131,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     let acquired = acquired?;
     report_sources(context, &acquired);
     request.check_name_of(&acquired)?;
-    for warning in refused_roots::warnings(&acquired, &request.sources.sources, env.now()) {
+    for warning in doctor::refused_roots::warnings(&acquired, &request.sources.sources, env.now()) {
         ui.warn(&warning);
     }
 

@@ -5,16 +5,16 @@ use super::super::output::bootstrap::{
     BootstrapPrivate, BootstrapReport, LeftOutView, SourceView, UnwritableView,
 };
 use super::super::output::shown_path;
-use crate::bootstrap::install::Done;
-use crate::bootstrap::request::TrustRequest;
-use crate::bootstrap::trees::Trees;
-use crate::fingerprint::Fingerprint;
-use crate::reconcile::{AnchorOutcome, RemovedView};
+use crate::cli::ui::Lost;
+use crate::pki::fingerprint::Fingerprint;
 use crate::settings::Settings;
 use crate::settings::rows::Store;
-use crate::source::Acquired;
 use crate::text;
-use crate::ui::Lost;
+use crate::trust::bootstrap::install::Done;
+use crate::trust::bootstrap::request::TrustRequest;
+use crate::trust::bootstrap::trees::Trees;
+use crate::trust::reconcile::{AnchorOutcome, RemovedView};
+use crate::trust::source::Acquired;
 
 pub(super) fn report_sources(context: &Context, acquired: &Acquired) {
     let ui = context.ui;

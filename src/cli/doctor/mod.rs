@@ -8,22 +8,22 @@ use super::options::plain;
 use super::output::doctor::{ConnectedServer, DoctorAnchor, DoctorReport, SentCertificate};
 use super::output::shown_path;
 use super::{CommandRow, Context, Run};
-use crate::bootstrap::trees::{HIDDEN, HIDDEN_HINT, SystemRecord, Trees};
-use crate::cert::Certificate;
+use crate::cli::ui::json::UtcTime;
 use crate::doctor::{self, ClientVerdict, ClientView, Demand, Inspection, Question, StoreFinding, count};
-use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::env::Env;
 use crate::net::Net;
 use crate::net::dns::ResolverSettings;
 use crate::net::handshake::{self, Presented};
-use crate::reconcile::system_roots;
+use crate::pki::cert::Certificate;
 use crate::rootfs::Sysroot;
 use crate::settings::{Opt, did_you_mean};
-use crate::state::{State, Status};
 use crate::text;
+use crate::trust::bootstrap::trees::{HIDDEN, HIDDEN_HINT, SystemRecord, Trees};
 use crate::trust::facts::Facts;
+use crate::trust::reconcile::system_roots;
+use crate::trust::state::{State, Status};
 use crate::trust::view::View;
-use crate::ui::json::UtcTime;
 
 /// Largest `/etc/resolv.conf` or `/etc/hosts` that is read.
 const SETTINGS_LIMIT: u64 = 4 * 1024 * 1024;

@@ -1,15 +1,16 @@
 //! `trustup enroll`: a certificate and its key, if no good pair exists. This is the command line, with subcommands made
-//! from the table of methods; the requests are in [`crate::enroll::request`], the report in [`report`].
+//! from the table of methods; the requests are in [`crate::certificate::issue::request`], the report in [`report`].
 
 mod report;
 
 use std::time::Instant;
 
 use super::{CommandRow, Context, Run, options};
-use crate::enroll::methods::row::{MethodRow, Published};
-use crate::enroll::methods::table::{self, METHODS};
-use crate::enroll::request::{IssueInput, IssueRequests, requests};
-use crate::enroll::{self, IssueContext, IssueOutcome, IssueRequest};
+use crate::certificate::issue::methods::row::{MethodRow, Published};
+use crate::certificate::issue::methods::table::{self, METHODS};
+use crate::certificate::issue::request::{IssueInput, IssueRequests, requests};
+use crate::certificate::issue::trust::Recorded;
+use crate::certificate::issue::{self, IssueContext, IssueOutcome, IssueRequest};
 use crate::error::{Error, Result};
 use crate::process;
 use crate::settings::Taken;
@@ -18,6 +19,7 @@ use crate::settings::rows::{
     CONFIG, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER,
     PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REQUIRE_PIN, TIMEOUT,
 };
+use crate::trust::target::sysroot;
 
 const FILES: &str = "Files";
 const CA: &str = "The CA and its roots";
@@ -157,7 +159,7 @@ TLS_KEY_LOCATION, TLS_CA_CERT_LOCATION and STEP_NOT_AFTER work alone, too; witho
 
 async fn run(context: &Context<'_>) -> Result<u8> {
     let (ui, env, settings) = (context.ui, context.env, context.settings);
-    let host = settings.sysroot()?;
+    let host = sysroot(settings)?;
     if !host.is_host() {
         return Err(Error::usage("a certificate is for the system that trustup runs in")
             .at(host.path().display())
@@ -173,7 +175,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     details.iter().for_each(|note| ui.detail(note));
     notes.iter().for_each(|note| ui.say(note));
     warnings.iter().for_each(|warning| ui.warn(warning));
-    let recorded = context.trees()?.recorded(settings.is(&REQUIRE_PIN))?;
+    let recorded = Recorded::of(&context.trees()?.states()?, settings.is(&REQUIRE_PIN))?;
     let say = |line: &str| ui.detail(line);
     let warn = |line: &str| ui.warn(line);
     let mut results: Vec<(IssueRequest, Result<IssueOutcome>)> = Vec::new();
@@ -198,7 +200,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         };
         let busy = ui.busy("getting a certificate");
         let done = match context.shutdown.check() {
-            Ok(()) => enroll::enroll(&request, &world).await,
+            Ok(()) => issue::enroll(&request, &world).await,
             Err(ended) => Err(ended),
         };
         drop(busy);

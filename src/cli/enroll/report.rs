@@ -1,16 +1,16 @@
 //! The report of `trustup enroll`, for people and as JSON.
 
-use crate::cert::Certificate;
+use crate::certificate::check::Vouched;
+use crate::certificate::issue::{IssueAction, IssueOutcome, IssueRequest};
 use crate::cli::Context;
 use crate::cli::output::enroll::{
     CertificateReport, EnrollFailure, EnrollReport, EnrolledReport, FailedAction, LeafFields, PairFiles,
     SkippedMethod,
 };
-use crate::enroll::{IssueAction, IssueOutcome, IssueRequest};
+use crate::cli::ui::json::{ErrorDetails, UtcTime};
 use crate::error::{Error, Result};
-use crate::pair::check::Vouched;
+use crate::pki::cert::Certificate;
 use crate::text;
-use crate::ui::json::{ErrorDetails, UtcTime};
 
 /// The hint if the report is lost.
 const REPORT_AGAIN: &str =

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::ui::json::{ErrorDetails, JsonReport};
+use crate::cli::ui::json::{ErrorDetails, JsonReport};
 
 /// What is wrong with trustup.toml, and what each certificate would do.
 #[derive(Debug, Serialize)]

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use crate::cli::ui::json::JsonReport;
 use crate::demo::DemoProof;
-use crate::ui::json::JsonReport;
 
 /// What the demo proved.
 #[derive(Debug, Serialize)]

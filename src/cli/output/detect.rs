@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
+use crate::cli::ui::json::JsonReport;
 use crate::trust::facts::{OutputView, UpdaterKind};
 use crate::trust::updater::OutputKind;
-use crate::ui::json::JsonReport;
 
 /// What a root file system is, and what bootstrap would use.
 #[derive(Debug, Serialize)]

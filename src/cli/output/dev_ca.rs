@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::fingerprint::Fingerprint;
-use crate::ui::json::{JsonReport, UtcTime};
+use crate::cli::ui::json::{JsonReport, UtcTime};
+use crate::pki::fingerprint::Fingerprint;
 
 /// The CA that runs: printed once it answers.
 #[derive(Debug, Serialize)]

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::ends::{EarlyEnd, PairEnd};
+use crate::cli::ui::json::{JsonReport, UtcTime};
 use crate::doctor::{ClientView, MissingClient, SearchView, StoreFinding};
-use crate::fingerprint::Fingerprint;
-use crate::ui::json::{JsonReport, UtcTime};
+use crate::pki::fingerprint::Fingerprint;
 
 /// What the TLS clients of a root file system would do, and why.
 #[derive(Debug, Serialize)]

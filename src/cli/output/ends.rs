@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::ui::json::UtcTime;
+use crate::cli::ui::json::UtcTime;
 
 /// A certificate that `enroll` keeps here.
 #[derive(Clone, Debug, Serialize)]

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::enroll::IssueAction;
-use crate::fingerprint::Fingerprint;
-use crate::ui::json::{ErrorDetails, JsonReport, UtcTime};
+use crate::certificate::issue::IssueAction;
+use crate::cli::ui::json::{ErrorDetails, JsonReport, UtcTime};
+use crate::pki::fingerprint::Fingerprint;
 
 /// What became of each certificate.
 #[derive(Debug, Serialize)]

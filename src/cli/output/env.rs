@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::plan::StepView;
-use crate::reconcile::Gain;
+use crate::cli::ui::json::JsonReport;
 use crate::trust::facts::UpdaterKind;
-use crate::ui::json::JsonReport;
+use crate::trust::plan::StepView;
+use crate::trust::reconcile::Gain;
 
 /// The variables for programs that do not read the system store.
 #[derive(Debug, Serialize)]

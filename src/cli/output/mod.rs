@@ -1,5 +1,5 @@
 //! The output of each command with `--json`: one struct for each report. `docs/schema/` has a JSON Schema of each, made
-//! from these structs (`tests`); their common parts are in [`crate::ui::json`].
+//! from these structs (`tests`); their common parts are in [`crate::cli::ui::json`].
 
 pub(super) mod bootstrap;
 pub(super) mod config;

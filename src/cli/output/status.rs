@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::ends::{EarlyEnd, PairEnd};
-use crate::fingerprint::Fingerprint;
-use crate::state::Status;
+use crate::cli::ui::json::{JsonReport, UtcTime};
+use crate::pki::fingerprint::Fingerprint;
+use crate::trust::state::Status;
 use crate::trust::updater::OutputKind;
-use crate::ui::json::{JsonReport, UtcTime};
 
 /// For every root that bootstrap installed and every trust store, whether it is there.
 #[derive(Debug, Serialize)]

@@ -10,7 +10,7 @@ use snapbox::assert::Assert;
 use snapbox::data::DataFormat;
 
 use super::*;
-use crate::ui::json::{FailureReport, JsonDocument, JsonReport, SCHEMA_VERSION};
+use crate::cli::ui::json::{FailureReport, JsonDocument, JsonReport, SCHEMA_VERSION};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema")

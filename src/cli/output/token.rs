@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::fingerprint::Fingerprint;
-use crate::ui::json::{JsonReport, UtcTime};
+use crate::cli::ui::json::{JsonReport, UtcTime};
+use crate::pki::fingerprint::Fingerprint;
 
 /// A one-time token, or with `--dry-run` what it would be for.
 #[derive(Debug, Serialize)]

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use crate::fingerprint::Fingerprint;
-use crate::plan::StepView;
-use crate::reconcile::{AnchorView, Gain, StoreView};
+use crate::cli::ui::json::JsonReport;
+use crate::pki::fingerprint::Fingerprint;
 use crate::trust::facts::UpdaterKind;
-use crate::ui::json::JsonReport;
+use crate::trust::plan::StepView;
+use crate::trust::reconcile::{AnchorView, Gain, StoreView};
 
 /// What untrust did, or with `--dry-run` would do.
 #[derive(Debug, Serialize)]

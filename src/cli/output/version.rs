@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::ui::json::JsonReport;
+use crate::cli::ui::json::JsonReport;
 
 /// The program's version.
 #[derive(Debug, Serialize)]

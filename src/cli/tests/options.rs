@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use clap::ArgAction;
 
 use super::super::*;
-use crate::enroll::methods::table::{METHODS, variants};
+use crate::certificate::issue::methods::table::{METHODS, variants};
 use crate::settings::rows::ALL;
 use crate::settings::{Flag, OptionKind, Reason, Row, Variable};
 

@@ -8,7 +8,7 @@ use snapbox::assert::Assert;
 use snapbox::data::DataFormat;
 
 use super::super::{CommandRow, bootstrap, enroll};
-use crate::enroll::methods::table::METHODS;
+use crate::certificate::issue::methods::table::METHODS;
 use crate::settings::rows::ALL;
 use crate::settings::{OptionKind, Row};
 

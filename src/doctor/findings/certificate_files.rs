@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{StoreFinding, What, command, repair, shown};
-use crate::cert::readers::{self, Reader as PemReader};
-use crate::cert::{Certificate, Purpose, input, malformed_part, pem};
 use crate::error::Result;
+use crate::pki::cert::readers::{self, Reader as PemReader};
+use crate::pki::cert::{Certificate, Purpose, input, malformed_part, pem};
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::trust::facts::Facts;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{SHOWN, StoreFinding, What, count, repair, shown};
-use crate::cert::Certificate;
-use crate::cert::readers::openssl;
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
+use crate::pki::cert::Certificate;
+use crate::pki::cert::readers::openssl;
+use crate::pki::fingerprint::Fingerprint;
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::text;

@@ -16,10 +16,9 @@ pub(super) use self::certificate_files::{inspect_bundle, leftovers_of, out_of_st
 pub(super) use self::hash_links::{MissingLink, look_at_hash_links, look_for_missing_hash_links};
 use self::hash_links::{hash_links, missing_hash_links};
 use super::{ClientVerdict, ClientView};
-use crate::cert::Purpose;
-use crate::dev_ca::ROOT_NAME;
-use crate::env::Env;
 use crate::error::Result;
+use crate::host::env::Env;
+use crate::pki::cert::{DEVELOPMENT_ROOT, Purpose};
 use crate::rootfs::FileKind;
 use crate::rootfs::path::child;
 use crate::text;
@@ -31,7 +30,8 @@ use crate::trust::view::View;
 /// A root whose lifetime (seconds) does not exceed this belongs to a throwaway CA: threat T25's lives 30 days.
 const SHORT_LIFE: i64 = 31 * 24 * 3600;
 /// The names that development CAs, ours and others', give their roots.
-const DEVELOPMENT: [&str; 4] = [ROOT_NAME, "mkcert development CA", "Caddy Local Authority", "localhost"];
+const DEVELOPMENT: [&str; 4] =
+    [DEVELOPMENT_ROOT, "mkcert development CA", "Caddy Local Authority", "localhost"];
 /// The system's roots divided by this: a bundle with fewer is not a whole one.
 const FEWER: usize = 4;
 /// How many names are shown of a group.

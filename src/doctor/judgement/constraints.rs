@@ -1,7 +1,7 @@
 //! nameConstraints (RFC 5280 section 4.2.1.10): what in a chain breaks them. Which library minds what is in the table.
 
-use crate::cert::Certificate;
-use crate::cert::facts::{CertificateFacts, NameConstraints, OwnedName, is_below};
+use crate::pki::cert::Certificate;
+use crate::pki::cert::facts::{CertificateFacts, NameConstraints, OwnedName, is_below};
 
 /// What breaks the constraints of a CA, or what only some libraries can compare.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::cert::facts::{CertificateFacts, OwnedName};
+use crate::pki::cert::facts::{CertificateFacts, OwnedName};
 
 /// How a client compares the names of a certificate with that of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,9 +20,9 @@ pub(crate) use warnings::{RootWarning, root_warnings};
 
 use super::library::TlsLibrary;
 use super::reading::RootsByFingerprint;
-use crate::cert::Certificate;
-use crate::cert::signature::SignatureVerdict;
 use crate::net::handshake::Presented;
+use crate::pki::cert::Certificate;
+use crate::pki::cert::signature::SignatureVerdict;
 
 /// What a client would do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,12 +6,12 @@ use std::rc::Rc;
 use super::constraints::{self, ConstraintFault};
 use super::host::HostNames;
 use super::rules::{Fault, Position, Rules};
-use crate::cert::facts::{CertificateFacts, KeyKind, OwnedName};
-use crate::cert::loadable::{self, Library};
-use crate::cert::signature::SignatureVerdict;
-use crate::cert::{Certificate, WeakHash};
 use crate::doctor::reading::RootsByFingerprint;
-use crate::fingerprint::Fingerprint;
+use crate::pki::cert::facts::{CertificateFacts, KeyKind, OwnedName};
+use crate::pki::cert::loadable::{self, Library};
+use crate::pki::cert::signature::SignatureVerdict;
+use crate::pki::cert::{Certificate, WeakHash};
+use crate::pki::fingerprint::Fingerprint;
 
 /// Longer chains, and more of them, are not built.
 const LONGEST: usize = 16;

@@ -2,8 +2,8 @@
 //! come from here. Each cell was seen with the real library (`tests/roots/verdicts`), or is from its source where its
 //! comment says so; what neither shows is "cannot judge".
 
-use crate::cert::facts::KeyKind;
 use crate::doctor::library::{TlsLibrary, Version};
+use crate::pki::cert::facts::KeyKind;
 
 /// Where a certificate is in a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

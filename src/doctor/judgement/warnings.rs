@@ -3,8 +3,8 @@
 use super::path::own_faults;
 use super::rules::{Effect, Fault, Position, Rules};
 use super::words;
-use crate::cert::Certificate;
 use crate::doctor::library::TlsLibrary;
+use crate::pki::cert::Certificate;
 
 /// A property of a root, and the clients that refuse its servers.
 #[derive(Clone, Debug, PartialEq, Eq)]

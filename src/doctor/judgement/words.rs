@@ -2,8 +2,8 @@
 
 use super::path::Found;
 use super::rules::{Fault, Position};
-use crate::cert::facts::KeyKind;
-use crate::cert::{self, Certificate};
+use crate::pki::cert::facts::KeyKind;
+use crate::pki::cert::{self, Certificate};
 use crate::text;
 
 /// Whose fault it is, as the subject of a sentence.

@@ -203,7 +203,7 @@ impl<'a> FileSet<'a> {
             self.sysroot.directory(path)?
         };
         let foreign = directory.owner()?.filter(|(uid, _)| !self.sysroot.is_trusted(*uid));
-        let user = foreign.filter(|_| rules.with_owners_rights && crate::privilege::is_root());
+        let user = foreign.filter(|_| rules.with_owners_rights && crate::host::privilege::is_root());
         let directory = Arc::new(directory.with_rights_of(user));
         self.directories.insert(key, Arc::clone(&directory));
         Ok(directory)

@@ -11,7 +11,7 @@ use crate::error::{self, Error, Result};
 use crate::rootfs::directory::{Attributes, Directory};
 use crate::rootfs::path::split;
 use crate::rootfs::tree::{self, Node};
-use crate::rootfs::{FileKind, Meta, staged};
+use crate::rootfs::{FileKind, Meta, remedy, staged};
 
 /// A change that is staged.
 pub(super) struct Staged<'c> {
@@ -65,7 +65,10 @@ impl FileSet<'_> {
             ))
             .at(shown())
             .because(Errno::PERM)
-            .hint(format!("`chown {uid} {}`, or omit it with `--stores`", shown())));
+            .hint(format!(
+                "`chown {uid} {}`, or omit the option that names it, such as `--ca-out`",
+                remedy::quoted(&shown())
+            )));
         }
         let mounted = meta.is_some_and(|meta| meta.mount_point && meta.kind == FileKind::File);
         let is_done = is_there(&change, meta.as_ref(), former.as_ref());

@@ -128,7 +128,7 @@ fn t35_what_was_checked_is_what_is_written() {
     let meta = fs::metadata(temp.path().join("theirs/file")).unwrap();
     let expected = match &same {
         Node::File(file) => Node::File(File {
-            owner: crate::privilege::is_root().then_some((meta.uid(), meta.gid())),
+            owner: crate::host::privilege::is_root().then_some((meta.uid(), meta.gid())),
             modified: Some((meta.mtime(), u32::try_from(meta.mtime_nsec()).unwrap())),
             mode: meta.mode() & 0o7777,
             ..file.clone()

@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 
 use super::fill::fill;
 use super::suggestion::did_you_mean;
-use crate::env::Env;
 use crate::error::Error;
+use crate::host::env::Env;
 use crate::rootfs::sharing::Sharing;
 use crate::text;
 

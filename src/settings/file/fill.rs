@@ -9,8 +9,8 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::env::Env;
-use crate::filled_in::remember;
+use crate::host::env::Env;
+use crate::settings::filled_in::remember;
 use crate::text;
 
 /// Why a value cannot be filled in; the text names variables, never their values.
@@ -103,7 +103,7 @@ fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filled_in::without_filled_in;
+    use crate::settings::filled_in::without_filled_in;
 
     fn filled(text: &str) -> Result<String, Unfilled> {
         let env = Env::fixed([("HOST", "web"), ("EMPTY", ""), ("TWICE", "${HOST}"), ("_x1", "$${")], 0);

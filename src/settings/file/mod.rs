@@ -20,8 +20,8 @@ use toml::de::DeTable;
 use self::document::Reader;
 use super::rows::{self, ALLOW_SHARED_CONFIG, CA_ROOT, CA_URL, CONFIG, FINGERPRINT};
 use super::{Layer, Row, Settings};
-use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::host::env::Env;
 use crate::rootfs::remedy;
 use crate::rootfs::sharing::Sharing;
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::host::env::Env;
 use crate::rootfs::host;
 use crate::rootfs::sharing::{Sharing, protection_of_file};
 use crate::settings::Settings;

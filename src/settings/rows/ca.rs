@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use super::a_fingerprint;
-use crate::fingerprint::Fingerprint;
-use crate::net::url::parse;
+use crate::net::url::{parse, step_ca_base};
+use crate::pki::fingerprint::Fingerprint;
 use crate::settings::{Group, Opt};
-use crate::source::step_ca_base;
 
 /// What a fingerprint should be, for messages.
 const PIN: &str = "the 64 hex digits of a SHA-256";

@@ -3,15 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, ValueParser};
-
 use super::a_duration;
-use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::rootfs::Sysroot;
-use crate::rootfs::image::refuse_other_than_root;
+use crate::host::env::Env;
 use crate::settings::{Opt, Reason, Settings};
-use crate::trust::distro::DISTROS;
 
 /// What a duration should be, for messages.
 pub(super) const DURATION: &str = "a duration: whole numbers with units, such as `500ms`, `30s`, `5m`, `1h30m` or `30d`; a plain number is seconds";
@@ -22,17 +17,6 @@ const TOOL: Duration = Duration::from_secs(300);
 
 pub(crate) static SYSROOT: Opt<PathBuf> = Opt::path("sysroot", "DIR")
     .help("Work on the root file system in DIR instead of `/`; none of its programs is run");
-pub(crate) static DISTRIBUTION: Opt<String> = Opt::one_of(
-    "distribution",
-    "ROW",
-    distribution_words,
-    |text| Ok(text.to_owned()),
-)
-.clap(distribution_parser)
-.hides_words()
-.help(
-    "Treat the root file system as this distribution, whatever its os-release says (`trustup detect --list`)",
-);
 pub(crate) static PRIVATE_DIR: Opt<PathBuf> = Opt::path("private-dir", "DIR")
     .keys(&["trust.private_dir"])
     .help("Where the private store is, for users who cannot write the system's stores [default: below $XDG_STATE_HOME, ~/.local/state or /tmp]");
@@ -55,14 +39,6 @@ pub(crate) static ALLOW_SHARED_CONFIG: Opt<bool> = Opt::switch("allow-shared-con
 pub(crate) static COMMAND: Opt<String, true> =
     Opt::text("COMMAND", "COMMAND").repeatable().trailing().help("Exec COMMAND on success");
 
-fn distribution_words() -> Vec<String> {
-    DISTROS.iter().map(|row| row.id.to_owned()).collect()
-}
-
-fn distribution_parser() -> ValueParser {
-    PossibleValuesParser::new(DISTROS.iter().map(|row| row.id)).into()
-}
-
 impl Settings {
     /// How long to wait for servers, and for other runs that hold the lock.
     pub(crate) fn timeout(&self) -> Duration {
@@ -82,19 +58,6 @@ impl Settings {
     /// The directory of the root file system.
     pub(crate) fn root(&self) -> &Path {
         self.get(&SYSROOT).map_or(Path::new("/"), PathBuf::as_path)
-    }
-
-    /// The root file system, treated as the named distribution.
-    ///
-    /// # Errors
-    /// It does not exist, or holds no root file system.
-    pub(crate) fn sysroot(&self) -> Result<Sysroot> {
-        let sysroot = Sysroot::open(self.root())?;
-        // The root that we run in is one, whatever is in it: an image FROM scratch has nothing but trustup.
-        if !sysroot.is_host() {
-            refuse_other_than_root(&sysroot)?;
-        }
-        Ok(sysroot.with_distribution(self.get(&DISTRIBUTION).cloned()))
     }
 }
 

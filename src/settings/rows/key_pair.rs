@@ -2,14 +2,26 @@
 
 use std::path::PathBuf;
 
-use crate::cert::{NotAfter, SubjectAltName};
 use crate::error::{Error, Result};
-use crate::key::KeyType;
-use crate::pair::Layout;
+use crate::pki::cert::{NotAfter, SubjectAltName};
+use crate::pki::key::KeyType;
 use crate::settings::{Opt, Reason};
 
 const MODE: &str = "a file mode in octal, such as `\"0640\"`";
 const LIFE: &str = "a duration of at least a second or a moment (`2026-12-24T18:00:00Z`): whole numbers with units, such as `30s`, `1h30m` or `30d`; a plain number is seconds";
+
+/// How the files of a pair are laid out.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Layout {
+    /// Plain files, each replaced by a rename
+    #[default]
+    Files,
+    /// Links into a directory of this version, so that one swap of a link replaces all of them at once
+    Versioned,
+}
 
 pub(crate) static NAMES: Opt<SubjectAltName, true> =
     Opt::address("NAME", "NAME", "a host name, an address, an e-mail address or a URI", str::parse)

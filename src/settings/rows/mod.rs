@@ -1,5 +1,5 @@
 //! The table of options that several commands or the file know; those of an enrollment method are beside the method
-//! (`enroll/methods`), those of a single command beside the command (`cli`).
+//! (`certificate/issue/methods`), those of a single command beside the command (`cli`).
 
 mod ca;
 mod global;
@@ -9,7 +9,7 @@ mod trust;
 use super::Row;
 use crate::duration;
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
+use crate::pki::fingerprint::Fingerprint;
 
 pub(crate) use self::ca::*;
 pub(crate) use self::global::*;
@@ -19,7 +19,6 @@ pub(crate) use self::trust::*;
 /// All of them.
 pub(crate) static ALL: &[&dyn Row] = &[
     &SYSROOT,
-    &DISTRIBUTION,
     &PRIVATE_DIR,
     &ALLOW_SHARED_DIRECTORY,
     &DRY_RUN,

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use crate::settings::{Group, Opt, Reason};
-use crate::trust::facts::UpdaterChoice;
 
 /// Where roots may be installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -18,6 +17,18 @@ pub(crate) enum Store {
     Nss,
     /// No store: only check the pin and record the root
     None,
+}
+
+/// Which updater the user asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum UpdaterChoice {
+    /// The distribution's program where it can run and loses no root, else our own.
+    #[default]
+    Auto,
+    /// The distribution's program, or an error.
+    Native,
+    /// Our own.
+    Builtin,
 }
 
 pub(crate) static ALL_ROOTS: Opt<bool> = Opt::switch("all-roots")

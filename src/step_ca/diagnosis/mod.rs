@@ -8,11 +8,11 @@ mod tests;
 use url::Url;
 
 use super::{LEEWAY, ProvisionerKind, Provisioners, spelling};
-use crate::cert::Certificate;
 use crate::error::{Error, Result};
-use crate::jose::jws::{self, DecodedToken};
-use crate::key::PublicKey;
 use crate::net::url::{authority, host, masked};
+use crate::pki::cert::Certificate;
+use crate::pki::jose::jws::{self, DecodedToken};
+use crate::pki::key::PublicKey;
 use crate::text;
 
 /// What is known about a token and its recipient.

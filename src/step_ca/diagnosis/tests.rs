@@ -1,7 +1,7 @@
 //! The table of reasons, and what must not be concluded from a clock.
 
 use super::*;
-use crate::key::{KeyType, PrivateKey};
+use crate::pki::key::{KeyType, PrivateKey};
 use crate::step_ca::Provisioner;
 use serde_json::{Map, Value, json};
 

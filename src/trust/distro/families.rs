@@ -1,6 +1,6 @@
 //! What each family's update program reads and writes, as data: the rows of the table name these.
 
-use crate::cert::Purpose;
+use crate::pki::cert::Purpose;
 use crate::trust::p11_format::P11Format;
 use crate::trust::updater::NativeTool;
 use crate::trust::updater::bundle::Bundles;

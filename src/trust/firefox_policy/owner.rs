@@ -2,7 +2,7 @@
 //! them, and the file's content without us.
 
 use super::{CERTIFICATES, PATH, certificate_file, merged};
-use crate::cert::is_anchor_name;
+use crate::pki::cert::is_anchor_name;
 use crate::rootfs::record::{Mark, PathRecord, Saved};
 use crate::rootfs::split;
 use crate::trust::ours::Ours;
@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn t11_only_the_policy_file_and_our_certificates_may_be_recorded() {
         let may_keep = |path: &str, record: &PathRecord| Policy.objection(path, record).is_none();
-        let record = |before| PathRecord::new(before, Mark::File(crate::fingerprint::Fingerprint::of(b"")));
+        let record =
+            |before| PathRecord::new(before, Mark::File(crate::pki::fingerprint::Fingerprint::of(b"")));
         for (path, fine) in [
             (PATH, true),
             ("/usr/lib/mozilla/certificates/Corp-0123.pem", true),
@@ -95,7 +96,7 @@ mod tests {
             mode: MODE,
             owner: (0, 0),
             modified: (0, 0),
-            sha256: crate::fingerprint::Fingerprint::of(b""),
+            sha256: crate::pki::fingerprint::Fingerprint::of(b""),
             prefix: 1,
             suffix: 1,
             middle: middle.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cert::Certificate;
+use crate::pki::cert::Certificate;
 use crate::trust::updater::rehash;
 
 /// Numbered names, each series keyed by their common part. A number, once taken, is never free again, so each series
@@ -135,7 +135,7 @@ pub(crate) fn file_name(stem: &str, number: usize) -> String {
 mod tests {
     use super::super::tests::root;
     use super::*;
-    use crate::fingerprint::Fingerprint;
+    use crate::pki::fingerprint::Fingerprint;
 
     /// What `list_of_directory` is given.
     fn standing(

@@ -1,6 +1,6 @@
 //! What a p11-kit source file distrusts: blocked by hand, or by the vendor. The rules were seen on p11-kit 0.24.1.
 
-use crate::cert::{Certificate, pem};
+use crate::pki::cert::{Certificate, pem};
 
 /// What a p11-kit source file distrusts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 pub(crate) use self::directory::{Series, directory, file_name, file_stem, list_of_directory};
 pub(crate) use self::distrust::{Distrusted, distrusted};
 
-use crate::cert::{Certificate, pem};
-use crate::fingerprint::Fingerprint;
+use crate::pki::cert::{Certificate, pem};
+use crate::pki::fingerprint::Fingerprint;
 use crate::trust::ours::Ours;
 use crate::trust::owners::{Existing, Owner, Rest};
 

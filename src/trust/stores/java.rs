@@ -1,14 +1,16 @@
 //! Java's keystores: every file that a Java in the root file system opens by default.
 
+pub mod find;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::{Addition, FoundStore, NamedRoot, Selection, StorePolicy, Stores, offer_of, set_aside};
-use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
-use crate::keystore::{
-    EntryContent, Keystore, KeystoreFormat, KeystoreProblem, StorePassword, alias_for, find, p11_kit,
+use crate::pki::cert::{Certificate, Purpose, pem};
+use crate::pki::fingerprint::Fingerprint;
+use crate::pki::keystore::{
+    EntryContent, Keystore, KeystoreFormat, KeystoreProblem, StorePassword, alias_for, p11_kit,
 };
 use crate::random;
 use crate::rootfs::tree::{File, Node};
@@ -107,7 +109,7 @@ pub(super) fn find(
                 Held::Keystore if updater.native_writes(&found.path) && !is_output(&found.path) => {
                     let error = Error::unsupported("the update of the distribution cannot change this keystore")
                         .at(sysroot.display(&found.path))
-                        .hint("`keytool -importkeystore` into a new file with the password `changeit` makes a keystore that it can change");
+                        .hint("`keytool -importkeystore -deststoretype JKS` into a new file with the password `changeit` makes a keystore that it can change");
                     problems.push(error);
                 }
                 Held::Keystore if NAMES.contains(&split(&found.path).1) => paths.push(found.path.clone()),

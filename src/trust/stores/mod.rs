@@ -5,19 +5,19 @@
 //! warning; one that was named is an error before anything is written. Nothing here changes a file.
 
 mod cost;
-pub(super) mod java;
-pub(super) mod nss;
+pub mod java;
+pub(crate) mod nss;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use self::cost::{left_alone, set_aside};
-use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
-use crate::keystore;
-use crate::nss as database;
+use crate::pki::cert::{Certificate, Purpose};
+use crate::pki::fingerprint::Fingerprint;
+use crate::pki::keystore;
+use crate::pki::nss as database;
 use crate::rootfs::tree::Node;
 use crate::rootfs::{FileKind, Sysroot, is_denied};
 use crate::text;
@@ -426,7 +426,7 @@ pub(crate) fn left_out_error(root: &Certificate, why: &str) -> Error {
         root.subject(),
         root.fingerprint()
     ))
-    .hint("omit `java` from `--stores`, and `--strict`: the root is then left out of the keystore, with a warning")
+    .hint("omit `java` from `--stores`, and `--strict`: the keystore then lacks this root")
     .hint("or have the CA issue a root certificate that Java can load")
 }
 

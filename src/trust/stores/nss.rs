@@ -1,15 +1,18 @@
 //! NSS databases: the system's, those of users, and those that are named. Two files change together, in an order that
-//! leaves no unsigned trust setting after a kill (see [`crate::nss`]).
+//! leaves no unsigned trust setting after a kill (see [`crate::pki::nss`]).
+
+pub(crate) mod files;
+pub(crate) mod find;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use self::files::FoundDatabase as Read;
 use super::{Addition, FoundStore, NamedRoot, Selection, StorePolicy, Stores, offer_of};
-use crate::cert::Certificate;
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
-use crate::nss::files::{self, FoundDatabase as Read};
-use crate::nss::{CERT_DB, Databases, Files, KEY_DB, NssRefusal, find, nickname_for};
+use crate::pki::cert::Certificate;
+use crate::pki::fingerprint::Fingerprint;
+use crate::pki::nss::{CERT_DB, Databases, Files, KEY_DB, NssRefusal, nickname_for};
 use crate::rootfs::budget;
 use crate::rootfs::file_set::Rules;
 use crate::rootfs::path::child;
@@ -187,10 +190,10 @@ fn open(
     match read_when_idle(sysroot, directory)? {
         Read::Nothing => Ok(None),
         Read::Dbm => Err(at(Error::unsupported("the NSS database has the old format (cert8.db)").hint(
-            "convert it with certutil (`certutil -L -d sql:DIR` makes the new files beside the old ones), then run again",
+            "convert it with certutil (`certutil -L -X -d sql:DIR` makes the new files beside the old ones), then run again",
         ))),
         Read::Incomplete(name) => Err(at(Error::failed(format!("`{name}` is missing beside the other file"))
-            .hint("restore it, or move the other file away so that a new database is made"))),
+            .hint("restore it, or move the other file away: `--nss-db DIR` then makes a new database there"))),
         Read::InUse(name) => Err(at(Error::failed(format!("`{name}` shows that the database is in use, or was left half-written"))
             .hint("stop the program that uses it (a browser), and run again"))),
         Read::Databases { cert9, key4 } => {
@@ -334,7 +337,7 @@ fn missing(sysroot: &Sysroot, directory: &str) -> Result<Vec<String>> {
 }
 
 /// The roots that NSS trusts for servers, with their nicknames.
-fn names(databases: &Databases) -> crate::nss::Result<BTreeMap<Fingerprint, String>> {
+fn names(databases: &Databases) -> crate::pki::nss::Result<BTreeMap<Fingerprint, String>> {
     let entries = databases.entries()?.into_iter().filter(|entry| entry.is_trusted());
     Ok(entries.map(|entry| (entry.fingerprint, crate::text::escape(&entry.nickname))).collect())
 }

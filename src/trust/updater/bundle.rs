@@ -10,16 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::inputs;
 use super::nix_links::{self, Way};
 use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, UpdaterInput};
-use crate::cert::readers::{self, Reader};
-use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
+use crate::pki::cert::readers::{self, Reader};
+use crate::pki::cert::{Certificate, Purpose, pem};
+use crate::pki::fingerprint::Fingerprint;
 use crate::rootfs::tree::{File, Node};
 use crate::rootfs::{is_denied, split};
 use crate::trust::nix_store;
 use crate::trust::owners::Owner;
 use crate::trust::view::View;
-use crate::well_known::BUNDLES;
+use crate::trust::well_known::BUNDLES;
 
 /// The known paths of bundles, as an owner: the distribution decides which file they lead to.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use std::collections::HashSet;
 
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-use crate::cert::readers::{self, Reader, ReaderFault};
-use crate::cert::{Certificate, is_decodable, is_well_formed, pem};
 use crate::error::Result;
+use crate::pki::cert::readers::{self, Reader, ReaderFault};
+use crate::pki::cert::{Certificate, is_decodable, is_well_formed, pem};
 use crate::rootfs::tree::Node;
 use crate::text;
 use crate::trust::view::View;

@@ -16,9 +16,9 @@ use std::fmt::Debug;
 
 pub(crate) use inputs::{BrokenInput, rewritten};
 
-use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
+use crate::pki::cert::{Certificate, Purpose};
+use crate::pki::fingerprint::Fingerprint;
 use crate::rootfs::tree::{File, Node};
 use crate::trust::view::View;
 

@@ -13,9 +13,9 @@ use super::rehash::{self, want_links};
 use super::{
     AnchorDirectory, BrokenInput, Desires, NativeTool, Output, OutputKind, Ownership, Updater, UpdaterInput,
 };
-use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
+use crate::pki::cert::{Certificate, Purpose};
+use crate::pki::fingerprint::Fingerprint;
 use crate::rootfs::path::child;
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};

@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, UpdaterInput, bundle,
 };
-use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
-use crate::keystore::alias_for;
-use crate::keystore::p11_kit::{self, ListedRoot};
+use crate::pki::cert::{Certificate, Purpose};
+use crate::pki::fingerprint::Fingerprint;
+use crate::pki::keystore::alias_for;
+use crate::pki::keystore::p11_kit::{self, ListedRoot};
 use crate::rootfs::path::child;
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use sha1::{Digest, Sha1};
 
 use super::Desires;
-use crate::cert::Certificate;
-use crate::cert::readers::openssl;
 use crate::error::Result;
+use crate::pki::cert::Certificate;
+use crate::pki::cert::readers::openssl;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::split;
 use crate::rootfs::tree::Node;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::cert::readers::{self, Reader, Reading};
-use crate::cert::{Certificate, pem};
-use crate::fingerprint::Fingerprint;
+use crate::pki::cert::readers::{self, Reader, Reading};
+use crate::pki::cert::{Certificate, pem};
+use crate::pki::fingerprint::Fingerprint;
 
 /// Certificates that were parsed already, by the SHA-256 of their DER (with a label, if the file is irregular): the
 /// same roots are in many files.

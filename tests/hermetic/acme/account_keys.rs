@@ -5,7 +5,7 @@ use std::fs;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use trustup::key::{KeyType, PrivateKey, PublicKey};
+use trustup::pki::key::{KeyType, PrivateKey, PublicKey};
 use x509_parser::der_parser::parse_der;
 
 use super::command::Place;

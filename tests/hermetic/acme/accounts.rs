@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use trustup::acme::Eab;
-use trustup::key::KeyType;
+use trustup::pki::key::KeyType;
 
 use super::command::Place;
 use super::server::{AcmeServer, Instead, directory, problem};

@@ -11,6 +11,7 @@ mod name_server;
 mod patience;
 mod resumed;
 pub(crate) mod server;
+mod signals;
 mod solvers;
 
 use std::path::Path;

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use trustup::dev_ca::DevCa;
-use trustup::env::Env;
+use trustup::host::env::Env;
 
 use crate::servers::{Stream, WebServer, listen, path_of, respond};
 use crate::support::acme::AcmeClient;

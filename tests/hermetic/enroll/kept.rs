@@ -199,7 +199,7 @@ pub(super) fn pair_of_hours(scene: &Scene, from: i64, until: i64) -> std::path::
     let mut params = CertificateParams::new(["web.test".to_owned()]).unwrap();
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let moment = |hours: i64| {
-        let seconds = trustup::env::Env::os().now() + hours * 3600;
+        let seconds = trustup::host::env::Env::os().now() + hours * 3600;
         rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(u64::try_from(seconds).unwrap())
     };
     (params.not_before, params.not_after) = (moment(from), moment(until));

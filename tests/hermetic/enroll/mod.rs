@@ -8,6 +8,7 @@ mod killed;
 mod options;
 mod placed;
 mod provisioners;
+mod rotated;
 pub(crate) mod trusted;
 
 use crate::support::enrollment::{Scene, chain, done, mode, result, write};

@@ -182,11 +182,12 @@ fn what_the_command_line_says_goes_before_what_the_file_says() {
     assert_eq!(modes(), (0o640, 0o604));
     run().args(["--key-mode", "0600"]).ok();
     assert_eq!(modes(), (0o600, 0o604), "the one that is given, and no other");
-    let key =
-        || trustup::key::PrivateKey::from_pem(&std::fs::read(scene.path("server.key")).unwrap()).unwrap();
-    assert_eq!(key().key_type(), Some(trustup::key::KeyType::EcP384));
+    let key = || {
+        trustup::pki::key::PrivateKey::from_pem(&std::fs::read(scene.path("server.key")).unwrap()).unwrap()
+    };
+    assert_eq!(key().key_type(), Some(trustup::pki::key::KeyType::EcP384));
     run().args(["--key-type", "ec-p256"]).ok();
-    assert_eq!(key().key_type(), Some(trustup::key::KeyType::EcP256));
+    assert_eq!(key().key_type(), Some(trustup::pki::key::KeyType::EcP256));
     run().args(["--token-file", "/nowhere"]).fails(2).says(["no certificate uses the method `token`"]);
     let by_token = config.replace("\"provisioner\", password_file", "\"token\", token_file");
     write(&scene.path("trustup.toml"), by_token.as_bytes(), 0o600);

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 use serde_json::json;
 use trustup::dev_ca::X5C;
-use trustup::jose::jwe;
-use trustup::key::{KeyType, PrivateKey};
+use trustup::pki::jose::jwe;
+use trustup::pki::key::{KeyType, PrivateKey};
 use trustup::step_ca::mint;
 
 use crate::acme::server::{AcmeServer, Instead};

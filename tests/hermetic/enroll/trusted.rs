@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use trustup::cert::SubjectAltName;
 use trustup::dev_ca::{DevCa, Server};
-use trustup::env::Env;
-use trustup::fingerprint::Fingerprint;
-use trustup::jose::jws;
+use trustup::host::env::Env;
+use trustup::pki::cert::SubjectAltName;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::jose::jws;
 use trustup::step_ca::mint::{self, Signer};
 
 use super::{Scene, done, write};

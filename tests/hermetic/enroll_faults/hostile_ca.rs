@@ -15,8 +15,8 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use trustup::dev_ca::IssuedPair;
-use trustup::jose::{jwe, jwk};
-use trustup::key::{KeyType, PrivateKey};
+use trustup::pki::jose::{jwe, jwk};
+use trustup::pki::key::{KeyType, PrivateKey};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::FromDer as _;
@@ -148,7 +148,7 @@ impl HostileCa {
 
     /// A one-time token for [`NAME`] as step makes it; nobody but the CA looks at its signature.
     pub(super) fn token(&self) -> String {
-        let now = trustup::env::Env::os().now();
+        let now = trustup::host::env::Env::os().now();
         let claims = json!({
             "iss": PROVISIONER, "sub": NAME, "sans": [NAME], "aud": self.server.url("/1.0/sign"),
             "sha": self.root.pin(), "jti": format!("{:p}-{now}", self), "iat": now, "nbf": now, "exp": now + 300,

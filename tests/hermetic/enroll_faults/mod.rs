@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PublicKeyData as _};
 use rustix::process::Signal;
-use trustup::key::PrivateKey;
+use trustup::pki::key::PrivateKey;
 
 use crate::support::binary;
 use crate::support::ca::{self, pem};

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use trustup::key::KeyType;
+use trustup::pki::key::KeyType;
 
 use super::cases::Cases;
 use crate::acme::command::Place;

@@ -5,7 +5,7 @@ use std::iter::once_with;
 use std::path::Path;
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, date_time_ymd};
-use trustup::jose::jwe;
+use trustup::pki::jose::jwe;
 
 use super::cases::Cases;
 use crate::support::ca::{self, pem};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use trustup::dev_ca::DevCa;
-use trustup::env::Env;
+use trustup::host::env::Env;
 
 use super::cases::Cases;
 use crate::servers::{ConnectProxy, Manner, NameServer, WebServer, nobody, path_of, respond};

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use rcgen::CertificateParams;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use trustup::fingerprint::Fingerprint;
+use trustup::pki::fingerprint::Fingerprint;
 
 use super::cases::Cases;
 use crate::servers::{WebServer, path_of, respond};

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::{Map, Value, json};
-use trustup::cert::Certificate;
 use trustup::dev_ca::X5C;
-use trustup::env::Env;
-use trustup::fingerprint::Fingerprint;
-use trustup::jose::jws;
-use trustup::key::{KeyType, PrivateKey};
+use trustup::host::env::Env;
+use trustup::pki::cert::Certificate;
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::jose::jws;
+use trustup::pki::key::{KeyType, PrivateKey};
 use trustup::step_ca::mint::{self, Signer};
 
 use super::cases::Cases;
@@ -168,7 +168,8 @@ fn a_token_of_a_birth_certificate_that_expired() {
     params.not_before = date_time_ymd(2020, 1, 1);
     params.not_after = date_time_ymd(2021, 1, 1);
     let birth = pem("CERTIFICATE", &ca::root("Root Of Birth").sign_for(params, &key));
-    let birth = trustup::cert::input::read(birth.as_bytes(), "birth").expect("certificates").certificates;
+    let birth =
+        trustup::pki::cert::input::read(birth.as_bytes(), "birth").expect("certificates").certificates;
     let key = PrivateKey::from_pem(pem("PRIVATE KEY", &key.serialize_der()).as_bytes()).expect("a key");
     let request = mint::TokenRequest {
         provisioner: X5C,

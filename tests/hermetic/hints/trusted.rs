@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use trustup::dev_ca::{DevCa, Server};
-use trustup::env::Env;
-use trustup::jose::{jwe, jwk};
-use trustup::key::{KeyType, PrivateKey};
+use trustup::host::env::Env;
+use trustup::pki::jose::{jwe, jwk};
+use trustup::pki::key::{KeyType, PrivateKey};
 
 use super::cases::Cases;
 use super::methods::{make_token, plain, text};

@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use trustup::jose::jwe;
-use trustup::key::KeyType;
+use trustup::pki::jose::jwe;
+use trustup::pki::key::KeyType;
 
 use super::cases::Cases;
 use crate::acme::command::Place;

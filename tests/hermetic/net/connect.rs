@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use trustup::dev_ca::DevCa;
-use trustup::env::Env;
 use trustup::error::{Error, ErrorKind, Result};
+use trustup::host::env::Env;
 use trustup::net::connect::{Endpoint, Via};
 use trustup::net::dns::ResolverSettings;
 use trustup::net::{Credentials, HttpRequest, Net, Trust};

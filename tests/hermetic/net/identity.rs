@@ -5,10 +5,10 @@ use std::sync::Arc;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
-use trustup::cert::pem;
 use trustup::dev_ca::{IssuedPair, Server};
 use trustup::error::ErrorKind;
 use trustup::net::{Credentials, HttpRequest, Identity, tls};
+use trustup::pki::cert::pem;
 
 use super::{PATIENCE, block_on, ca, check, net, roots_of};
 use crate::servers::{WebServer, respond};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use trustup::dev_ca::Server;
-use trustup::env::Env;
 use trustup::error::ErrorKind;
+use trustup::host::env::Env;
 use trustup::net::dns::ResolverFiles;
 use trustup::net::{HttpRequest, Net, Trust};
 

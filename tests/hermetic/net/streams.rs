@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
-use trustup::env::Env;
 use trustup::error::{Error, ErrorKind};
+use trustup::host::env::Env;
+use trustup::host::shutdown::Shutdown;
 use trustup::net::dns::ResolverSettings;
 use trustup::net::{AnswerStream, Client, HttpRequest, Net, NetContext, Trust, Upload};
-use trustup::shutdown::Shutdown;
 
 use super::{PATIENCE, block_on, check, net};
 use crate::servers::{Stream, WebServer, listen, path_of, respond};

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::types::Value as Column;
 use rusqlite::{Connection, params};
-use trustup::cert::Certificate;
-use trustup::keystore::Keystore;
-use trustup::nss::{Databases, NssCertificate, ServerTrust};
+use trustup::pki::cert::Certificate;
+use trustup::pki::keystore::Keystore;
+use trustup::pki::nss::{Databases, NssCertificate, ServerTrust};
 
 use super::*;
 use crate::support::keystores;

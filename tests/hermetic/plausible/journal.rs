@@ -99,7 +99,7 @@ fn t33_a_killed_untrust_is_in_the_way_of_require_pin_until_it_is_run_again() {
     let killed = image.untrust().killed_before("record", "state.json").run();
     assert_eq!(killed.code, None, "{killed}");
     let refused = image.bootstrap().arg("--require-pin").fails(4);
-    refused.says([&image.evil.pin(), "trustup untrust"]);
+    refused.says([&image.evil.pin(), "`trustup untrust --all` undoes the killed run"]);
     image.untrust().ok();
     image.bootstrap().arg("--require-pin").ok();
     assert!(image.holds(&image.evil).is_empty());

@@ -55,7 +55,7 @@ fn t5_bundles_that_differ_in_their_query_are_two_sources() {
     // A password is no part of the name, not even as a hash.
     let with = |password: &str| {
         let url = scene.server.url("/roots.pem?set=1").replace("://", &format!("://user:{password}@"));
-        let source = trustup::source::Source::Bundle { url, sha256: None };
+        let source = trustup::trust::source::Source::Bundle { url, sha256: None };
         source.id().unwrap()
     };
     assert_eq!(with("one"), with("two"));

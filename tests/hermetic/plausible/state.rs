@@ -31,7 +31,7 @@ fn plant(image: &Image, mode: &str) {
         }
         "hash link" => {
             image.lay("/usr/share/doc/roots.txt", evil);
-            let hash = trustup::cert::Certificate::from_der(&image.evil.der).unwrap().subject_hash();
+            let hash = trustup::pki::cert::Certificate::from_der(&image.evil.der).unwrap().subject_hash();
             let before = json!({ "link": { "target": "/usr/share/doc/roots.txt" } });
             let path = format!("/etc/ssl/certs/{hash:08x}.0");
             image.plant_state(&[], &[(&path, json!({ "before": before, "after": "absent" }))]);

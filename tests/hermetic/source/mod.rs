@@ -14,12 +14,12 @@ use std::{fs, io};
 
 use base64::Engine as _;
 use tempfile::TempDir;
-use trustup::cert::{Certificate, pem};
 use trustup::dev_ca::{DevCa, Server};
-use trustup::env::Env;
 use trustup::error::{Error, ErrorKind, Result};
-use trustup::fingerprint::Fingerprint;
-use trustup::source::{Acquired, Known, PreviousSource, Source, SourceRequest, acquire_in};
+use trustup::host::env::Env;
+use trustup::pki::cert::{Certificate, pem};
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::trust::source::{Acquired, Known, PreviousSource, Source, SourceRequest, acquire_in};
 
 use crate::servers::{ConnectProxy, Stream, WebServer, nobody, path_of, respond};
 

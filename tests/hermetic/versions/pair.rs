@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use trustup::fingerprint::Fingerprint;
+use trustup::pki::fingerprint::Fingerprint;
 
 use super::{FUTURE, add_future, filled, future, has_future, read_json, refuses};
 use crate::support::enrollment::{Scene, done, mode, write};

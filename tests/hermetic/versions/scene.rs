@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
-use trustup::cert::{Certificate, anchor_name};
-use trustup::fingerprint::Fingerprint;
-use trustup::keystore::Keystore;
-use trustup::nss::Databases;
+use trustup::pki::cert::{Certificate, anchor_name};
+use trustup::pki::fingerprint::Fingerprint;
+use trustup::pki::keystore::Keystore;
+use trustup::pki::nss::Databases;
 
 use crate::support::ca::{self, Root};
 use crate::support::run::Trustup;

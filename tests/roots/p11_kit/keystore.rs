@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use trustup::keystore::{Keystore, StorePassword, p11_kit};
+use trustup::pki::keystore::{Keystore, StorePassword, p11_kit};
 
 use super::*;
 
@@ -76,7 +76,7 @@ fn a_root_added_to_the_keystore_survives_auto_and_stops_native() {
     for family in FAMILIES {
         let root = family.base.copy();
         let theirs = ca::root("Added by keytool");
-        let certificate = trustup::cert::Certificate::from_der(&theirs.der).unwrap();
+        let certificate = trustup::pki::cert::Certificate::from_der(&theirs.der).unwrap();
         let mut keystore = Keystore::parse(&root.read(family.keystore), &StorePassword::default()).unwrap();
         keystore.add("theirs", &certificate, 5).unwrap();
         root.remove(family.keystore);

@@ -49,7 +49,7 @@ fn a_root_distrusted_by_issuer_and_serial_number() {
     for family in FAMILIES {
         let root = family.base.copy();
         let ca = ca::root("By Number");
-        let certificate = trustup::cert::Certificate::from_der(&ca.der).unwrap();
+        let certificate = trustup::pki::cert::Certificate::from_der(&ca.der).unwrap();
         let escaped = |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02x}")).collect::<String>();
         let serial = [&[2, certificate.serial().len() as u8], certificate.serial()].concat();
         root.append(

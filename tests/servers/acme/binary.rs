@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use trustup::key::KeyType;
+use trustup::pki::key::KeyType;
 
 use super::pebble;
 use crate::support::acme::{hook, key_of_other_software};
@@ -154,7 +154,7 @@ fn the_end_of_life_is_that_of_the_order() {
         assert!(!run.stderr.contains("a life of"), "{run}");
         let pem = std::fs::read(place.path("server.crt")).expect("certificate");
         let (_, block) = x509_parser::pem::parse_x509_pem(&pem).expect("PEM");
-        let leaf = trustup::cert::Certificate::from_der(&block.contents).expect("certificate");
+        let leaf = trustup::pki::cert::Certificate::from_der(&block.contents).expect("certificate");
         let life = leaf.not_after() - leaf.not_before();
         assert!((seconds - 60..=seconds).contains(&life), "{asked}: {life}");
     }
@@ -175,7 +175,7 @@ fn alternate_chains_of_pebble() {
     let name = |number| {
         let pem = std::fs::read(file(number)).expect("root");
         let (_, block) = x509_parser::pem::parse_x509_pem(&pem).expect("PEM");
-        let root = trustup::cert::Certificate::from_der(&block.contents).expect("certificate");
+        let root = trustup::pki::cert::Certificate::from_der(&block.contents).expect("certificate");
         root.issuer_common_name().expect("a name")
     };
     let text = |number| file(number).to_str().expect("UTF-8").to_owned();

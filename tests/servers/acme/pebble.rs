@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tempfile::TempDir;
 use trustup::acme::{ChallengeType, Eab};
-use trustup::key::KeyType;
+use trustup::pki::key::KeyType;
 
 use super::{FileServer, client, pebble};
 use crate::support::acme::loopback;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use trustup::acme::Eab;
-use trustup::cert::NotAfter;
-use trustup::key::KeyType;
+use trustup::pki::cert::NotAfter;
+use trustup::pki::key::KeyType;
 
 use super::{FileServer, step_ca};
 use crate::support::acme::{AcmeClient, key_of_other_software, loopback};

@@ -260,8 +260,9 @@ pub fn request(
         .with_safe_default_protocol_versions()
         .map_err(other)?
         .with_root_certificates(roots);
-    let ders =
-        |text: &str| trustup::cert::pem::blocks(text.as_bytes()).into_iter().filter_map(|block| block.der);
+    let ders = |text: &str| {
+        trustup::pki::cert::pem::blocks(text.as_bytes()).into_iter().filter_map(|block| block.der)
+    };
     let config = match client {
         None => config.with_no_client_auth(),
         Some((chain, key)) => {

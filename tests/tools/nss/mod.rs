@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 
 use rusqlite::{Connection, types::Value};
 use tempfile::TempDir;
-use trustup::cert::Certificate;
-use trustup::nss::{
+use trustup::pki::cert::Certificate;
+use trustup::pki::nss::{
     CERT_DB, Databases, Former, KEY_DB, NssPassword, NssRefusal, ServerTrust, SettingsProtection,
     SettingsSignature, nickname_for,
 };

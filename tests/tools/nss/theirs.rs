@@ -21,7 +21,7 @@ fn what_certutil_made_comes_back_as_it_was() {
             let server = TlsServer::start(&root);
             let before = store.content();
             let was_valid = store.is_valid("their name");
-            let trusted = |entries: Vec<trustup::nss::NssCertificate>| {
+            let trusted = |entries: Vec<trustup::pki::nss::NssCertificate>| {
                 entries.iter().find(|entry| entry.nickname == "their name").is_some_and(|e| e.is_trusted())
             };
             assert_eq!(trusted(store.open().entries().expect("listed")), flags.starts_with('C'), "{flags}");

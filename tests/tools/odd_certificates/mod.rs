@@ -1,4 +1,4 @@
-//! Which certificates the real readers of trust stores can load, beside [`trustup::cert`]'s own answer (threat T39):
+//! Which certificates the real readers of trust stores can load, beside [`trustup::pki::cert`]'s own answer (threat T39):
 //! a root that is accepted must be loaded by OpenSSL, GnuTLS, Go, Java, NSS, p11-kit and rustls, or be known not to be.
 
 mod extensions;
@@ -11,9 +11,9 @@ mod real;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use trustup::cert::Certificate;
-use trustup::cert::loadable::{Harm, Library, refusals};
-use trustup::cert::policy::{self, AcceptancePolicy};
+use trustup::pki::cert::Certificate;
+use trustup::pki::cert::loadable::{Harm, Library, refusals};
+use trustup::pki::cert::policy::{self, AcceptancePolicy};
 
 use self::odd::Cases;
 use self::real::{Outcome, Verdicts, ask};

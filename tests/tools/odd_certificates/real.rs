@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rcgen::PublicKeyData;
-use trustup::cert::{Certificate, pem};
-use trustup::keystore::{Keystore, StorePassword, alias_for};
-use trustup::nss;
+use trustup::pki::cert::{Certificate, pem};
+use trustup::pki::keystore::{Keystore, StorePassword, alias_for};
+use trustup::pki::nss;
 
 use super::odd::Odd;
 use crate::support::go;

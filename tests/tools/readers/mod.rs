@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
-use trustup::cert::pem;
-use trustup::cert::readers::{self, Findings, Reader, openssl};
-use trustup::fingerprint::Fingerprint;
+use trustup::pki::cert::pem;
+use trustup::pki::cert::readers::{self, Findings, Reader, openssl};
+use trustup::pki::fingerprint::Fingerprint;
 
 use self::variations::{Certificates, Variation};
 use crate::support::{ca, go};

@@ -1,7 +1,7 @@
 //! Files of PEM certificates as people have them, and as nobody should: every kind of damage to one block, alone and
 //! between good blocks.
 
-use trustup::cert::pem;
+use trustup::pki::cert::pem;
 
 /// A file to be read, and what was done to it.
 pub(super) struct Variation {

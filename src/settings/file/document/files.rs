@@ -10,7 +10,7 @@ use super::super::place;
 use super::{Section, Value};
 use crate::error::Error;
 use crate::rootfs::host;
-use crate::secret::SecretSource;
+use crate::settings::secret::SecretSource;
 use crate::text::encoding;
 
 /// A value in a file of its own.

@@ -18,9 +18,9 @@ use super::{
     UpdaterInput,
 };
 use super::{inputs, rehash};
-use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
+use crate::pki::cert::{Certificate, Purpose};
+use crate::pki::fingerprint::Fingerprint;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::split;
 use crate::rootfs::tree::Node;

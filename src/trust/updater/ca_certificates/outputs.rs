@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CaCertificates, Hashing, stem};
-use crate::cert::Certificate;
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
+use crate::pki::cert::Certificate;
+use crate::pki::fingerprint::Fingerprint;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::P11Kit;
-use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
+use crate::pki::cert::{Certificate, Purpose};
+use crate::pki::fingerprint::Fingerprint;
 use crate::trust::p11_format::{List, P11Entry};
 use crate::trust::updater::{OutputKind, Updater, UpdaterInput};
 use crate::trust::view::View;

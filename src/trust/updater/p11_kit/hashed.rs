@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Front, P11Kit, relative_target};
-use crate::cert::{Certificate, Purpose, pem};
 use crate::error::Result;
-use crate::fingerprint::Fingerprint;
+use crate::pki::cert::{Certificate, Purpose, pem};
+use crate::pki::fingerprint::Fingerprint;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::tree::{File, Node};
 use crate::trust::p11_format::{

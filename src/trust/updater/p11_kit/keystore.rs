@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::{Front, P11Kit};
-use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
-use crate::keystore::p11_kit::{self, ListedRoot};
-use crate::keystore::{Keystore, alias_for};
+use crate::pki::cert::{Certificate, Purpose};
+use crate::pki::fingerprint::Fingerprint;
+use crate::pki::keystore::p11_kit::{self, ListedRoot};
+use crate::pki::keystore::{Keystore, alias_for};
 use crate::rootfs::tree::{File, Node};
 use crate::trust::p11_format::{List, P11Entry, with_first};
 use crate::trust::updater::{Desires, Output, OutputKind, UpdaterInput};

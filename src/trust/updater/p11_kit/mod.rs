@@ -17,10 +17,10 @@ use super::{
     Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Refusals, Updater,
     UpdaterInput, rehash,
 };
-use crate::cert::readers::{self, Reader};
-use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
+use crate::pki::cert::readers::{self, Reader};
+use crate::pki::cert::{Certificate, Purpose};
+use crate::pki::fingerprint::Fingerprint;
 use crate::rootfs::path::child;
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};

@@ -1,0 +1,488 @@
+//! Enrollment: a certificate and its key, where no good pair exists. Request → facts → decision → what the CA issued,
+//! checked → placed → read back → recorded.
+//!
+//! Whatever can be checked is checked before anything is spent; the key is on disk before a CA hears of it; the CA's
+//! answer is on disk before it is placed. How to get a certificate is up to each method ([`methods`]).
+
+mod enrolled;
+pub(crate) mod methods;
+mod obtain;
+mod outcome;
+mod refused;
+pub(crate) mod request;
+mod resolve;
+pub(crate) mod trust;
+mod warnings;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::certificate::check::{self, Roots, Vouched, Wanted};
+use crate::certificate::decide::{self, RenewalPolicy, Verdict};
+use crate::certificate::facts::{self, Good, PairState};
+use crate::certificate::pending::{self, Pending};
+use crate::certificate::place;
+use crate::certificate::{Outputs, PairContent};
+use crate::error::{Error, Result};
+use crate::net::NetContext;
+use crate::net::url::masked;
+use crate::pki::cert::{Certificate, NotAfter, SubjectAltName, readers};
+use crate::pki::key::{KeyType, PrivateKey};
+use crate::process::Children;
+use crate::rootfs::Sysroot;
+use crate::rootfs::checkpoint::Checkpoints;
+
+use self::enrolled::Enrolled;
+use self::methods::{IssueFacts, Method};
+use self::resolve::{ResolvedInputs, inspect_pair, resolve_inputs, roots_for, saved_answer};
+use self::trust::Recorded;
+
+pub(crate) use self::outcome::{IssueAction, IssueOutcome};
+
+/// The request.
+pub(crate) struct IssueRequest {
+    /// The names; empty if a token names them.
+    pub(crate) names: Vec<SubjectAltName>,
+    /// The paths of the pair.
+    pub(crate) outputs: Outputs,
+    /// The kind of the key.
+    pub(crate) key_type: KeyType,
+    /// The requested lifetime; `None` leaves it to the CA.
+    pub(crate) not_after: Option<NotAfter>,
+    /// The user's settings for the CA.
+    pub(crate) ca: trust::Given,
+    /// The roots at which the issued chain must end, if they are not those of the CA's connection.
+    pub(crate) issuer_root: Option<PathBuf>,
+    /// Whether the CA may add names that were not requested.
+    pub(crate) allow_extra_names: bool,
+    /// The ways to try, in this order.
+    pub(crate) methods: Vec<Box<dyn Method>>,
+    /// For the whole enrollment.
+    pub timeout: Duration,
+    /// A good pair that is not due is replaced nevertheless.
+    pub(crate) force: bool,
+    /// When a certificate is due.
+    pub(crate) policy: RenewalPolicy,
+}
+
+/// The environment of an enrollment.
+#[derive(Clone)]
+pub(crate) struct IssueContext<'a> {
+    /// Variables and clock, signals, and who is told what is waited for.
+    pub(crate) network: NetContext<'a>,
+    /// The owner of hooks.
+    pub(crate) children: &'a Children,
+    /// The root file system that we run in.
+    pub(crate) host: &'a Sysroot,
+    /// What bootstrap recorded.
+    pub(crate) recorded: Recorded,
+    /// Nothing is changed and no server asked.
+    pub(crate) dry_run: bool,
+    /// Reports progress, in one line.
+    pub(crate) say: &'a (dyn Fn(&str) + Sync),
+    /// Reports what the user should see each time.
+    pub(crate) note: &'a (dyn Fn(&str) + Sync),
+    /// Reports a problem.
+    pub(crate) warn: &'a (dyn Fn(&str) + Sync),
+}
+
+/// Ensures that a good pair is in place.
+///
+/// # Errors
+/// There is no good pair, and none could be obtained; what was there before is still there, unless the error names it.
+pub(crate) async fn enroll(request: &IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
+    request.outputs.validate()?;
+    request.outputs.check(world.host)?;
+    for (_, path) in request.outputs.paths() {
+        let protection = request.outputs.protection(world.host, path)?;
+        protection.note(path).iter().for_each(|note| (world.say)(note));
+    }
+    let began = Instant::now();
+    let settled = resolve_inputs(request, world, began)?;
+    if let Some(damage) = &settled.damage {
+        (world.warn)(damage);
+    }
+    let inspected = inspect_pair(&settled, world, world.network.env.now())?;
+    // A pair may exist without its record beside it, such as one that was copied, or another user's.
+    if matches!(inspected.0, PairState::Bad(_))
+        && let Some(recorded) = obtain::with_fetched_roots(&settled, world).await
+    {
+        let world = &IssueContext { recorded, ..world.clone() };
+        let settled = resolve_inputs(request, world, began)?;
+        let inspected = inspect_pair(&settled, world, world.network.env.now())?;
+        return resume_or_start(world, settled, inspected).await;
+    }
+    resume_or_start(world, settled, inspected).await
+}
+
+/// Keeps the pair that was inspected, resumes what an earlier run left, or gets a new pair.
+async fn resume_or_start(
+    world: &IssueContext<'_>,
+    settled: ResolvedInputs<'_>,
+    (standing, roots): (PairState, Roots),
+) -> Result<IssueOutcome> {
+    let (request, now) = (settled.request, world.network.env.now());
+    let (good, reason) = match standing {
+        PairState::Nothing => (None, "there was no certificate".to_owned()),
+        PairState::Bad(why) => {
+            (world.warn)(&format!("the existing certificate cannot be used: {why}"));
+            (None, why)
+        }
+        PairState::Good(good) => match decide::decide(&good.life, now, request.policy) {
+            verdict if !request.force && may_stay(verdict) => {
+                if good.is_neat || world.dry_run {
+                    return Ok(keep(&settled, world, *good, &roots, now));
+                }
+                // Another run may be at work there: files are corrected only under the lock.
+                return match under_lock(&settled, world, None, now).await {
+                    // A read-only key with a mode narrower than required is as good as any.
+                    Err(error)
+                        if good.is_whole
+                            && error.changed().is_empty()
+                            && world.network.shutdown.check().is_ok() =>
+                    {
+                        (world.warn)(&format!(
+                            "modes or owners of the pair are not as requested, and cannot be corrected: {error}"
+                        ));
+                        Ok(keep(&settled, world, *good, &roots, now))
+                    }
+                    done => done,
+                };
+            }
+            Verdict::Keep(_) => (Some(good), "`--force` was given".to_owned()),
+            verdict => (Some(good), format!("the certificate {}", verdict.reason())),
+        },
+    };
+    match (replace(&settled, world, &reason, now).await, good) {
+        // It still works: a service that starts now is better off with it than without. This does not apply when we are
+        // told to stop: then nothing should be started.
+        (Err(error), Some(good))
+            if !request.force && error.changed().is_empty() && world.network.shutdown.check().is_ok() =>
+        {
+            let outcome = IssueOutcome::new(IssueAction::KeptForNow, reason);
+            let outcome = outcome.with_chain(good.chain, good.vouched, &roots, request.policy, now);
+            Ok(IssueOutcome { problem: Some(error), ..outcome })
+        }
+        (done, _) => done,
+    }
+}
+
+/// Whether a good pair with this verdict is kept. One that becomes valid in a minute was issued by the CA a moment ago:
+/// clocks differ.
+fn may_stay(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Keep(_) | Verdict::NotYetValid(_))
+}
+
+/// Keeps the pair; if it is not as requested, a dry run reports what would be done.
+fn keep(
+    settled: &ResolvedInputs<'_>,
+    world: &IssueContext<'_>,
+    good: Good,
+    roots: &Roots,
+    now: i64,
+) -> IssueOutcome {
+    let request = settled.request;
+    let outcome = if good.is_neat || !world.dry_run {
+        let verdict = decide::decide(&good.life, now, request.policy);
+        IssueOutcome::new(IssueAction::Kept, format!("the pair is good, and {}", verdict.reason()))
+    } else {
+        IssueOutcome::new(IssueAction::Planned, "files, modes or owners of the pair are not as requested")
+    };
+    if !world.dry_run
+        && let Err(error) = pending::tidy(world.host, &request.outputs)
+    {
+        (world.warn)(&format!("the in-progress state of an earlier run is left as it is: {error}"));
+    }
+    outcome.with_chain(good.chain, good.vouched, roots, request.policy, now)
+}
+
+/// Keeps the pair; corrects modes, owners and whatever else is not as requested. Only under the lock.
+fn correct_files(
+    settled: &ResolvedInputs<'_>,
+    world: &IssueContext<'_>,
+    good: Good,
+    roots: &Roots,
+    now: i64,
+) -> Result<IssueOutcome> {
+    let request = settled.request;
+    place::try_out(world.host, &request.outputs)?;
+    let content = PairContent::new(&good.key, &good.chain, roots);
+    let placed = place::place(world.host, &request.outputs, &content, &mut Checkpoints::default())?;
+    warnings::of_placed(world, &placed);
+    let why = "the pair is good; files, modes or owners were not as requested";
+    let outcome = IssueOutcome { placed, ..IssueOutcome::new(IssueAction::PlacedAgain, why) };
+    Ok(outcome.with_chain(good.chain, good.vouched, roots, request.policy, now))
+}
+
+/// Replaces what is there with a new pair.
+async fn replace(
+    settled: &ResolvedInputs<'_>,
+    world: &IssueContext<'_>,
+    reason: &str,
+    now: i64,
+) -> Result<IssueOutcome> {
+    let request = settled.request;
+    let usable = match obtain::usable_methods(request, &issue_facts(settled, world)) {
+        Ok(usable) => Some(usable),
+        // If the CA has already answered, no method is needed: its token may have expired since, or be gone.
+        Err(_) if !world.dry_run && saved_answer(world, &request.outputs)?.is_some() => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(usable) = usable.as_ref().filter(|_| world.dry_run) {
+        let outcome = IssueOutcome::new(IssueAction::Planned, reason);
+        return Ok(IssueOutcome {
+            method: usable.first().map(|method| method.name()),
+            skipped: usable.skipped.clone(),
+            ..outcome
+        });
+    }
+    let outcome = under_lock(settled, world, usable, now).await?;
+    Ok(match outcome.action {
+        IssueAction::Kept | IssueAction::PlacedAgain => IssueOutcome {
+            reason: format!("another run got it in the meantime: {}", outcome.reason),
+            ..outcome
+        },
+        _ => IssueOutcome { reason: reason.to_owned(), ..outcome },
+    })
+}
+
+fn issue_facts<'a>(settled: &'a ResolvedInputs<'_>, world: &IssueContext<'a>) -> IssueFacts<'a> {
+    let not_after = settled.request.not_after;
+    IssueFacts { env: world.network.env, ca: &settled.ca, names: &settled.names, not_after }
+}
+
+/// Everything that changes something, one run at a time. `usable`: the methods, if it is already known that there are
+/// some.
+async fn under_lock(
+    settled: &ResolvedInputs<'_>,
+    world: &IssueContext<'_>,
+    usable: Option<obtain::Usable<'_>>,
+    now: i64,
+) -> Result<IssueOutcome> {
+    let request = settled.request;
+    let mut made = place::prepare(world.host, &request.outputs)?;
+    let left = request.timeout.saturating_sub(settled.began.elapsed());
+    let opening = Pending::open(world.host, &request.outputs, left);
+    let done = match world.network.shutdown.or(opening).await.flatten() {
+        Ok(pending) => with_pending(settled, world, usable, pending, now).await,
+        Err(error) => Err(error),
+    };
+    if done.is_err() {
+        made.undo();
+    }
+    done
+}
+
+async fn with_pending(
+    settled: &ResolvedInputs<'_>,
+    world: &IssueContext<'_>,
+    usable: Option<obtain::Usable<'_>>,
+    mut pending: Pending,
+    now: i64,
+) -> Result<IssueOutcome> {
+    let request = settled.request;
+    // Another run may have been at work while we waited, and an interrupted one may have left more than was seen.
+    world.host.look_again();
+    let settled = &resolve_inputs(request, world, settled.began)?;
+    for warning in pending.take_warnings() {
+        (world.warn)(&warning);
+    }
+    pending.remember(settled.kept.iter().flat_map(|kept| &kept.spent));
+    if let (PairState::Good(good), roots) = inspect_pair(settled, world, now)?
+        && may_stay(decide::decide(&good.life, now, request.policy))
+        && !request.force
+    {
+        let outcome = match good.is_neat {
+            true => keep(settled, world, *good, &roots, now),
+            false => correct_files(settled, world, *good, &roots, now)?,
+        };
+        put_away(world, pending);
+        return Ok(outcome);
+    }
+    let mut checkpoints = Checkpoints::default();
+    let saved = pending.key(request.key_type)?;
+    if let Some(key) = &saved
+        && let Some(issued) = interrupted(settled, key, &pending, now)?
+    {
+        (world.say)("an earlier run was interrupted after the CA had answered: placing its certificate now");
+        return finish(settled, world, issued, pending, IssueAction::TakenUp, &mut checkpoints);
+    }
+    let about = issue_facts(settled, world);
+    let able = match usable {
+        Some(usable) => Ok(usable),
+        None => obtain::usable_methods(request, &about),
+    };
+    let able = able.and_then(|usable| place::try_out(world.host, &request.outputs).map(|()| usable));
+    let before = pending.record().attempts.len();
+    let usable = match able {
+        Ok(usable) => usable,
+        Err(error) => return Err(give_up(error.into(), pending, before)),
+    };
+    let key = match saved {
+        Some(key) => key,
+        None => {
+            let key = PrivateKey::generate(request.key_type)?;
+            pending.save_key(&key)?;
+            key
+        }
+    };
+    checkpoints.pass("send", &request.outputs.key);
+    let before = pending.record().attempts.len();
+    let obtained = obtain::obtain(settled, world, &about, &usable, &key, &mut pending).await;
+    let obtained = match obtained {
+        Ok(obtained) => obtained,
+        Err(failure) => return Err(give_up(failure, pending, before)),
+    };
+    checkpoints.pass("save", &request.outputs.key);
+    let issued = Issued {
+        key: &key,
+        chain: obtained.chain,
+        vouched: obtained.vouched,
+        roots: obtained.roots,
+        method: obtained.method,
+    };
+    let mut outcome = finish(settled, world, issued, pending, IssueAction::Issued, &mut checkpoints)?;
+    outcome.skipped = obtained.skipped;
+    Ok(outcome)
+}
+
+/// A CA's answer that an interrupted run did not place, if it matches the current request.
+fn interrupted<'a>(
+    settled: &ResolvedInputs<'a>,
+    key: &'a PrivateKey,
+    pending: &Pending,
+    now: i64,
+) -> Result<Option<Issued<'a>>> {
+    let Some(chain) = pending.answer()?.and_then(|answer| readers::read_chain(&answer).ok()) else {
+        return Ok(None);
+    };
+    for method in &settled.request.methods {
+        let Some(roots) = roots_for(settled, method.as_ref())? else { continue };
+        let wanted = Wanted {
+            allow_extra_names: settled.request.allow_extra_names,
+            public_key: key.public_key(),
+            names: &settled.names,
+            roots: &roots,
+        };
+        if let Ok(vouched) = check::check(&chain, &wanted, now) {
+            return Ok(Some(Issued { key, chain, vouched, roots, method: method.as_ref() }));
+        }
+    }
+    Ok(None)
+}
+
+/// What is kept after a failure: the key, if a CA may have issued a certificate for it. `before`: how much had been
+/// sent for it before this run.
+fn give_up(failure: methods::Failure, mut pending: Pending, before: usize) -> Error {
+    if failure.unsettled {
+        let kept = pending.path().to_owned();
+        return failure.error.hint(format!(
+            "the request may have reached the CA, which may have issued a certificate that is lost; the key is kept in `{kept}`, and the next run uses it again"
+        ));
+    }
+    // No server was asked this time: what an earlier run left open is still open.
+    if before > 0 && pending.record().attempts.len() == before {
+        return failure.error;
+    }
+    match pending.discard_key() {
+        Ok(()) => failure.error,
+        Err(_) if pending.keeps_key() => failure
+            .error
+            .hint("the key that was made for this is left beside `--key`; the next run uses it again"),
+        Err(_) => failure.error,
+    }
+}
+
+/// The pair is there: no state is in progress any more.
+fn put_away(world: &IssueContext<'_>, pending: Pending) {
+    let path = pending.path().to_owned();
+    if let Err(error) = pending.discard() {
+        (world.warn)(&format!("could not remove in-progress state in `{path}`: {error}"));
+    }
+}
+
+/// A chain that is good for a key.
+struct Issued<'a> {
+    key: &'a PrivateKey,
+    chain: Vec<Certificate>,
+    vouched: Vouched,
+    roots: Roots,
+    method: &'a dyn Method,
+}
+
+/// Saves, places, reads back and records.
+fn finish(
+    settled: &ResolvedInputs<'_>,
+    world: &IssueContext<'_>,
+    issued: Issued<'_>,
+    mut pending: Pending,
+    action: IssueAction,
+    checkpoints: &mut Checkpoints,
+) -> Result<IssueOutcome> {
+    let request = settled.request;
+    let now = world.network.env.now();
+    let content = PairContent::new(issued.key, &issued.chain, &issued.roots);
+    // First the origin of the answer: a run that resumes must know where its chain ends.
+    let ca = issued.method.asks(&settled.ca).as_ref().map(masked);
+    let kept = settled.kept.as_ref();
+    let enrolled = Enrolled::new(issued.method.name(), ca, &issued.roots, kept).to_bytes()?;
+    pending
+        .save_enrolled(&enrolled)
+        .and_then(|()| pending.save_answer(&content.cert))
+        .map_err(|error| {
+            error.hint("the CA has issued a certificate, which is lost: a one-time token is spent now, and a new one is needed")
+        })?;
+    checkpoints.pass("place", &request.outputs.key);
+    let left = format!(
+        "the certificate is saved in `{}`: the next run places it, without asking the CA again",
+        pending.path()
+    );
+    let placed = place::place(world.host, &request.outputs, &content, checkpoints)
+        .map_err(|error| error.hint(&left))?;
+    warnings::of_placed(world, &placed);
+    let about = facts::PairRequirements {
+        names: &settled.names,
+        allow_extra_names: request.allow_extra_names,
+        key_type: request.key_type,
+        roots: &issued.roots,
+    };
+    let standing = facts::inspect_pair(world.host, &request.outputs, &about, now)
+        .map_err(|error| error.with_changed(placed.changed.clone()))?;
+    let elsewise = match standing {
+        PairState::Good(good) if good.chain == issued.chain => None,
+        PairState::Bad(why) => Some(why),
+        PairState::Nothing => Some("nothing is there".to_owned()),
+        PairState::Good(_) => Some("another pair is there".to_owned()),
+    };
+    if let Some(why) = elsewise {
+        return Err(Error::failed("the pair changed after it was written")
+            .at(&request.outputs.cert)
+            .because(anyhow::anyhow!("{why}"))
+            .hint("another program writes there, or the directory is not safe: see the cause")
+            .with_changed(placed.changed));
+    }
+    put_away(world, pending);
+    if issued.vouched == Vouched::SelfConsistent {
+        (world.warn)(
+            "no root was given for the issued chain: it is only consistent in itself (`--issuer-root FILE` pins it)",
+        );
+    }
+    warnings::of_life(world, request, &issued, now);
+    let outcome = IssueOutcome::new(action, String::new());
+    let outcome = IssueOutcome { method: Some(issued.method.name()), placed, ..outcome };
+    Ok(outcome.with_chain(issued.chain, issued.vouched, &issued.roots, request.policy, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A daemon may give each certificate to a task of its own.
+    #[test]
+    fn requests_and_contexts_are_send() {
+        fn send<T: Send>() {}
+        send::<IssueRequest>();
+        send::<IssueContext<'_>>();
+        send::<methods::IssueOrder<'_>>();
+    }
+}

@@ -1,0 +1,6 @@
+//! The process and its surroundings: variables and clock, the user, the runtime, signals.
+
+pub mod env;
+pub(crate) mod privilege;
+pub(crate) mod runtime;
+pub mod shutdown;

@@ -1,0 +1,7 @@
+//! Bootstrap below the command line: from settings to the request ([`request`]), the trees that it covers ([`trees`]),
+//! the stores beside the system's ([`selection`]), and the goal that is reconciled ([`install`]).
+
+pub(crate) mod install;
+pub(crate) mod request;
+pub(crate) mod selection;
+pub(crate) mod trees;
