@@ -279,7 +279,7 @@ impl Demo<'_, '_> {
         let hosts = format!("127.0.0.1 {}\n", enrollment::HOST);
         let env = Env::fixed([], self.env.now());
         let settings = ResolverSettings::from_texts(None, Some(hosts.as_bytes()));
-        let answer = Net::new(&env, &settings, CLIENT_TIMEOUT, None)?.get(&url, &trust).await;
+        let answer = Net::new(&env, &settings, CLIENT_TIMEOUT)?.get(&url, &trust).await;
         match answer.and_then(crate::net::FetchAnswer::success) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotTrusted => Ok(false),

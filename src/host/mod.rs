@@ -3,4 +3,4 @@
 pub mod env;
 pub(crate) mod privilege;
 pub(crate) mod runtime;
-pub(crate) mod shutdown;
+pub mod shutdown;

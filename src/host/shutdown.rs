@@ -22,7 +22,7 @@ const ENDING: [(i32, &str); 3] = [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT"), (SIG
 
 /// Whether this process was asked to end, and how to wait for that. The default is never asked.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Shutdown(Option<Arc<Handled>>);
+pub struct Shutdown(Option<Arc<Handled>>);
 
 #[derive(Debug)]
 struct Handled {
@@ -40,7 +40,7 @@ impl Shutdown {
     ///
     /// # Errors
     /// The system accepts no handler.
-    pub(crate) fn of_process() -> Result<Self> {
+    pub fn of_process() -> Result<Self> {
         let handled = Handled {
             is_default: Arc::new(AtomicBool::new(true)),
             came: Arc::default(),
@@ -63,7 +63,7 @@ impl Shutdown {
     ///
     /// # Errors
     /// The system accepts no handler.
-    pub(crate) fn handle(&self) -> Result<()> {
+    pub fn handle(&self) -> Result<()> {
         let Some(Handled { is_default, came, signals }) = self.0.as_deref() else { return Ok(()) };
         if !is_default.swap(false, Ordering::SeqCst) {
             return Ok(());

@@ -1,15 +1,19 @@
 //! Names to addresses, without the C library: `/etc/hosts` and the name servers of `/etc/resolv.conf`, both read
-//! through the bounded reader of `sysroot::host`, or given as text.
+//! through the bounded reader of `rootfs::host` ([`files`]), or given as text.
 //!
 //! Without a `resolv.conf` there is no name server: then only `/etc/hosts`, `localhost` and literal addresses
 //! work, and nothing is ever sent to a public resolver.
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{self, Poll};
 use std::time::Duration;
+use std::vec;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
@@ -18,18 +22,17 @@ use hickory_resolver::config::{
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::Name;
+use hyper_util::client::legacy::connect;
 use reqwest::dns::{Addrs, Resolve, Resolving};
+
+pub use self::files::ResolverFiles;
 
 use super::url::is_localhost;
 use crate::error::{Error, Result};
-use crate::rootfs::host;
 use crate::text;
 
 /// glibc and musl both use at most three name servers (resolv.conf(5), MAXNS).
 const MAX_SERVERS: usize = 3;
-
-/// Largest `/etc/resolv.conf` and `/etc/hosts` that are read.
-const MAX_CONFIGURATION: u64 = 4 * 1024 * 1024;
 
 /// How names are resolved: a plain value, made from texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,22 +56,6 @@ pub struct ResolverSettings {
 }
 
 impl ResolverSettings {
-    /// Those of the root file system at `root`. An unreadable file is ignored with a warning: an address, or a name
-    /// from the other file, may be all that is needed.
-    pub(crate) fn of_root(root: &Path, warn: &mut dyn FnMut(String)) -> Self {
-        let mut read = |path: &str| {
-            let path = root.join(path);
-            let text = host::stat(&path)
-                .and_then(|found| found.map(|_| host::read_file(&path, MAX_CONFIGURATION)).transpose());
-            text.unwrap_or_else(|error| {
-                warn(format!("ignoring an unreadable resolver file: {error}"));
-                None
-            })
-        };
-        let (resolv_conf, hosts) = (read("etc/resolv.conf"), read("etc/hosts"));
-        ResolverSettings::from_texts(resolv_conf.as_deref(), hosts.as_deref())
-    }
-
     /// From the texts of `/etc/resolv.conf` and `/etc/hosts`, `None` if a file does not exist. Invalid lines are
     /// skipped, as the C libraries do.
     pub fn from_texts(resolv_conf: Option<&[u8]>, hosts: Option<&[u8]>) -> Self {
@@ -112,7 +99,7 @@ impl ResolverSettings {
         let mut options = ResolverOpts::default();
         options.ndots = self.ndots;
         options.timeout = self.timeout;
-        // Rounds are ours: see `Dns::lookup`.
+        // Rounds are ours: see `Resolvers::lookup`.
         options.attempts = 0;
         options.edns0 = self.edns0;
         // A first: if both exist, IPv4 is what container networks have; the connector tries the rest.
@@ -145,26 +132,87 @@ fn canonical(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// The resolver for the HTTP client.
-pub(crate) struct Dns {
+/// Where addresses of names come from: settings that stay as they are, or files that may change.
+#[derive(Debug)]
+pub enum NameSource {
+    /// Settings that stay as they are.
+    Fixed(ResolverSettings),
+    /// Files that are read again for each name.
+    Files(ResolverFiles),
+}
+
+impl From<&ResolverSettings> for NameSource {
+    fn from(settings: &ResolverSettings) -> Self {
+        NameSource::Fixed(settings.clone())
+    }
+}
+
+impl From<ResolverFiles> for NameSource {
+    fn from(files: ResolverFiles) -> Self {
+        NameSource::Files(files)
+    }
+}
+
+/// The resolver of all connections.
+#[derive(Debug)]
+pub(crate) struct Dns(Mutex<Known>);
+
+#[derive(Debug)]
+struct Known {
+    /// `None` for settings that stay as they are.
+    files: Option<ResolverFiles>,
+    resolvers: Arc<Resolvers>,
+}
+
+impl Dns {
+    /// A resolver for this source. Sends no query yet. Must be called inside a tokio runtime.
+    pub(crate) fn new(source: impl Into<NameSource>) -> Result<Self> {
+        let (files, settings) = match source.into() {
+            NameSource::Fixed(settings) => (None, settings),
+            NameSource::Files(files) => {
+                let settings = files.settings();
+                (Some(files), settings)
+            }
+        };
+        Ok(Dns(Mutex::new(Known { files, resolvers: Arc::new(Resolvers::new(&settings)?) })))
+    }
+
+    /// The addresses of `name`.
+    pub(crate) async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, NameError> {
+        self.resolvers().lookup(name).await
+    }
+
+    /// Those for the files as they are now; the known ones if no others can be set up.
+    fn resolvers(&self) -> Arc<Resolvers> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(settings) = known.files.as_mut().and_then(ResolverFiles::read_again)
+            && let Ok(resolvers) = Resolvers::new(&settings)
+        {
+            known.resolvers = Arc::new(resolvers);
+        }
+        Arc::clone(&known.resolvers)
+    }
+}
+
+/// The resolvers of some settings.
+struct Resolvers {
     hosts: BTreeMap<String, Vec<IpAddr>>,
     /// One for each server, in order.
     resolvers: Vec<TokioResolver>,
     attempts: usize,
 }
 
-impl fmt::Debug for Dns {
+impl fmt::Debug for Resolvers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dns")
+        f.debug_struct("Resolvers")
             .field("hosts", &self.hosts.len())
             .field("servers", &self.resolvers.len())
             .finish()
     }
 }
 
-impl Dns {
-    /// A resolver for these settings. Sends no query yet. Must be called inside a tokio runtime.
-    pub(crate) fn new(settings: &ResolverSettings) -> Result<Self> {
+impl Resolvers {
+    fn new(settings: &ResolverSettings) -> Result<Self> {
         // No servers, no resolver: the crate's own defaults are public servers.
         let resolver = |server: &SocketAddr| {
             TokioResolver::builder_with_config(
@@ -177,11 +225,10 @@ impl Dns {
         let resolvers = settings.servers.iter().map(resolver).collect::<Result<_, _>>();
         let resolvers =
             resolvers.map_err(|error| Error::failed("could not set up name resolution").because(error))?;
-        Ok(Dns { hosts: settings.hosts.clone(), resolvers, attempts: settings.attempts })
+        Ok(Resolvers { hosts: settings.hosts.clone(), resolvers, attempts: settings.attempts })
     }
 
-    /// The addresses of `name`.
-    pub(crate) async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, NameError> {
+    async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, NameError> {
         let failed = |reason| NameError { name: name.to_owned(), reason };
         if is_localhost(name) {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
@@ -275,18 +322,37 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-/// [`Dns`] as reqwest expects it.
+/// [`Dns`] as the connectors expect it, those of reqwest and those of hyper-util.
 #[derive(Clone, Debug)]
 pub(super) struct Resolver(pub(super) Arc<Dns>);
 
+impl Resolver {
+    /// The addresses of `name`, with port 0: the connector has its own.
+    async fn addresses(self, name: String) -> Result<vec::IntoIter<SocketAddr>, NameError> {
+        let addresses = self.0.lookup(&name).await?;
+        let at_no_port = addresses.into_iter().map(|address| SocketAddr::new(address, 0));
+        Ok(at_no_port.collect::<Vec<_>>().into_iter())
+    }
+}
+
+impl tower_service::Service<connect::dns::Name> for Resolver {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = NameError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, NameError>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut task::Context<'_>) -> Poll<Result<(), NameError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: connect::dns::Name) -> Self::Future {
+        Box::pin(self.clone().addresses(name.as_str().to_owned()))
+    }
+}
+
 impl Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> Resolving {
-        let dns = Arc::clone(&self.0);
-        Box::pin(async move {
-            let addresses = dns.lookup(name.as_str()).await?;
-            // Port 0: the URL's own.
-            Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
-        })
+        let found = self.clone().addresses(name.as_str().to_owned());
+        Box::pin(async move { Ok(Box::new(found.await?) as Addrs) })
     }
 }
 
@@ -317,7 +383,7 @@ mod tests {
             assert_eq!(settings.servers, [], "{text:?}");
             let (known, literal, unknown) = block_on(async {
                 let dns = Dns::new(&settings).expect("resolver");
-                assert!(dns.resolvers.is_empty(), "nobody to ask, so nothing that could ask");
+                assert!(dns.resolvers().resolvers.is_empty(), "nobody to ask, so nothing that could ask");
                 (dns.lookup("CA.test.").await, dns.lookup("::1").await, dns.lookup("example.com").await)
             });
             assert_eq!(known, Ok(vec!["192.0.2.7".parse().expect("address")]));

@@ -2,28 +2,99 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
 use url::Url;
 
+use super::connect::{Endpoint, bare};
 use super::dns::NameError;
 use super::proxy::Proxy;
+use super::stream::UploadError;
 use super::tls::Trust;
 use super::tls_words;
-use super::url::{authority, is_loopback, masked};
+use super::url::{authority, is_localhost, is_loopback, masked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::text;
 
-/// Explains a failed exchange with the server of `url`.
-pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: Option<&Proxy>) -> Error {
-    let place = masked(url);
+/// Whom an exchange is with, for messages.
+#[derive(Debug)]
+pub(super) struct Peer<'a> {
+    /// Where the error is: a URL, or an address.
+    place: String,
+    /// Host and port, or the path of a socket.
+    name: String,
+    /// What its certificate must be for.
+    host: String,
+    proxy: Option<&'a Proxy>,
+    is_loopback: bool,
+    is_socket: bool,
+    /// Whose roots vouch for it.
+    vouched_by: &'a str,
+}
+
+impl<'a> Peer<'a> {
+    /// The server of a URL, which is behind the socket at `socket` if there is one.
+    pub(super) fn of_url(url: &Url, socket: Option<&Path>, proxy: Option<&'a Proxy>) -> Self {
+        let socket = socket.map(|path| text::escape(&path.display().to_string()));
+        Peer {
+            place: masked(url),
+            is_loopback: socket.is_none() && is_loopback(url),
+            is_socket: socket.is_some(),
+            name: socket.unwrap_or_else(|| authority(url)),
+            host: url.host_str().unwrap_or_default().to_owned(),
+            proxy,
+            vouched_by: "nobody",
+        }
+    }
+
+    /// The server at this address.
+    pub(super) fn of_endpoint(endpoint: &Endpoint, proxy: Option<&'a Proxy>) -> Self {
+        let (host, is_socket) = match endpoint {
+            Endpoint::Tcp { host, .. } => (host.clone(), false),
+            Endpoint::Unix(_) => (String::new(), true),
+        };
+        let is_loopback = is_localhost(&host) || bare(&host).parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        let name = endpoint.to_string();
+        Peer { place: name.clone(), name, host, proxy, is_loopback, is_socket, vouched_by: "nobody" }
+    }
+
+    /// The same, with a certificate that must be for `host`.
+    pub(super) fn called(self, host: &str) -> Self {
+        Peer { host: host.to_owned(), ..self }
+    }
+
+    /// The same, with the roots that vouch for it.
+    pub(super) fn trusted_by(self, trust: &'a Trust) -> Self {
+        match trust {
+            Trust::Unverified => self,
+            Trust::Roots { vouched_by, .. } => Peer { vouched_by, ..self },
+        }
+    }
+
+    /// Its name, and the proxy in between.
+    fn server(&self) -> String {
+        let through = self.proxy.map(|proxy| format!(" through the proxy `{}`", proxy.shown()));
+        format!("`{}`{}", self.name, through.unwrap_or_default())
+    }
+}
+
+/// Explains a failed exchange: an error of the HTTP client, or of a connector.
+pub(super) fn explain(error: &(dyn StdError + 'static), peer: &Peer<'_>) -> Error {
+    let place = peer.place.clone();
+    if let Some(UploadError(reason)) = find::<UploadError>(error) {
+        let reason = text::escape(&reason.to_string());
+        return Error::failed("could not read what is sent").at(place).because(anyhow::anyhow!("{reason}"));
+    }
     if let Some(error) = find::<NameError>(error) {
         let failure = Error::unreachable("could not resolve the host's name")
             .at(place)
             .because(error.clone())
             .hint(error.hint());
-        return match proxy.filter(|proxy| proxy.resolves_here()) {
+        return match peer.proxy.filter(|proxy| proxy.resolves_here()) {
             Some(proxy) => failure.hint(format!(
                 "the proxy in `{}` is asked for an address: with `socks5h://` it resolves the name itself",
                 proxy.variable()
@@ -32,10 +103,11 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
         };
     }
     if let Some(error) = find::<rustls::Error>(error) {
-        return explain_tls(error, url, trust);
+        return explain_tls(error, peer);
     }
-    let through = proxy.map(|proxy| format!(" through the proxy `{}`", proxy.shown())).unwrap_or_default();
-    let server = format!("`{}`{through}", authority(url));
+    let http = error.downcast_ref::<reqwest::Error>();
+    let is_connect = http.is_none_or(reqwest::Error::is_connect);
+    let server = peer.server();
     let chain = causes(error);
     let socks = chain.iter().find_map(|cause| cause.strip_prefix(SOCKS));
     let failure = match find::<hyper::Error>(error) {
@@ -48,12 +120,16 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
                 .hint("check scheme and port of the URL: a server that speaks TLS needs `https://`")
         }
         _ => match find::<io::Error>(error).map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) if peer.is_socket => {
+                Error::unreachable(format!("{server} refused the connection"))
+                    .hint("is the server that listens on this socket running?")
+            }
             Some(io::ErrorKind::ConnectionRefused) => {
                 let refused = Error::unreachable(format!("{server} refused the connection"))
                     .hint("is the server up, and is the port right? `--wait 60s` gives it a minute more");
-                if is_loopback(url) { refused.hint(ITSELF) } else { refused }
+                if peer.is_loopback { refused.hint(ITSELF) } else { refused }
             }
-            Some(io::ErrorKind::TimedOut) => slow(&server),
+            Some(io::ErrorKind::TimedOut) => slow(peer),
             Some(
                 io::ErrorKind::ConnectionReset
                 | io::ErrorKind::ConnectionAborted
@@ -61,24 +137,21 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
                 | io::ErrorKind::UnexpectedEof,
             ) => Error::unreachable(format!("{server} closed the connection early")).hint(OTHER),
             Some(_) => Error::unreachable(format!("could not connect to {server}")),
-            None if error.is_timeout() => slow(&server),
+            None if http.is_some_and(reqwest::Error::is_timeout) => slow(peer),
             None if chain.iter().any(|cause| cause.contains("proxy authorization required"))
                 || socks.is_some_and(|cause| SOCKS_LOGIN.contains(&cause)) =>
             {
-                Error::failed(format!(
-                    "the proxy requires a user and a password to reach `{}`",
-                    authority(url)
-                ))
+                Error::failed(format!("the proxy requires a user and a password to reach `{}`", peer.name))
             }
             None if socks == Some(SOCKS_UNREACHED) => {
-                let proxy = proxy.map(Proxy::shown).unwrap_or_default();
+                let proxy = peer.proxy.map(Proxy::shown).unwrap_or_default();
                 Error::unreachable(format!("could not connect to the proxy `{proxy}`"))
             }
-            None if error.is_connect() => Error::unreachable(format!("could not connect to {server}")),
+            None if is_connect => Error::unreachable(format!("could not connect to {server}")),
             None => Error::unreachable(format!("the connection to {server} failed")),
         },
     };
-    let failure = match proxy {
+    let failure = match peer.proxy {
         Some(proxy) => failure.hint(format!(
             "the proxy comes from the variable `{}`; hosts that need none go into `no_proxy`",
             proxy.variable()
@@ -114,11 +187,11 @@ fn without_manual(cause: &str) -> &str {
 }
 
 /// A TLS failure: a server that is not trusted (exit 4), or a conversation that failed (exit 1).
-fn explain_tls(error: &rustls::Error, url: &Url, trust: &Trust) -> Error {
-    let host = authority(url);
-    let place = masked(url);
+fn explain_tls(error: &rustls::Error, peer: &Peer<'_>) -> Error {
+    let Peer { name, host, vouched_by, .. } = peer;
+    let place = &peer.place;
     let rustls::Error::InvalidCertificate(reason) = error else {
-        let failure = Error::failed(format!("the TLS handshake with `{host}` failed"))
+        let failure = Error::failed(format!("the TLS handshake with `{name}` failed"))
             .at(place)
             .because(anyhow::anyhow!("{}", tls_words::tls(error)));
         return match error {
@@ -128,18 +201,14 @@ fn explain_tls(error: &rustls::Error, url: &Url, trust: &Trust) -> Error {
             _ => failure,
         };
     };
-    let vouched_by = match trust {
-        Trust::Unverified => "nobody".to_owned(),
-        Trust::Roots { vouched_by, .. } => vouched_by.clone(),
-    };
     let (why, hint) = match reason {
         CertificateError::UnknownIssuer => (
             format!("its certificate was not issued by {vouched_by}"),
             Some("its certificate chain must end at a trusted root, and the server must send every intermediate".to_owned()),
         ),
-        CertificateError::NotValidForName => (format!("its certificate is not for `{}`", url.host_str().unwrap_or_default()), None),
+        CertificateError::NotValidForName => (format!("its certificate is not for `{host}`"), None),
         CertificateError::NotValidForNameContext { presented, .. } => (
-            format!("its certificate is not for `{}`", url.host_str().unwrap_or_default()),
+            format!("its certificate is not for `{host}`"),
             Some(format!("the certificate is for {}: use such a name in the URL", names(presented))),
         ),
         CertificateError::ExpiredContext { time, not_after } => (
@@ -162,7 +231,7 @@ fn explain_tls(error: &rustls::Error, url: &Url, trust: &Trust) -> Error {
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
     );
     let kind = if is_unsupported { ErrorKind::Unsupported } else { ErrorKind::NotTrusted };
-    let failure = Error::new(kind, format!("`{host}` is not trusted: {why}")).at(place);
+    let failure = Error::new(kind, format!("`{name}` is not trusted: {why}")).at(place);
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -187,15 +256,37 @@ fn date(time: UnixTime) -> String {
     text::rfc3339(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
 
-fn slow(server: &str) -> Error {
-    Error::unreachable(format!("{server} did not answer in time")).hint("`--timeout 2m` gives it more time")
+/// Nobody answered in time.
+pub(super) fn slow(peer: &Peer<'_>) -> Error {
+    Error::unreachable(format!("{} did not answer in time", peer.server()))
+        .at(&peer.place)
+        .hint("`--timeout 2m` gives it more time")
 }
 
 /// The time is up.
-pub(super) fn timed_out(url: &Url, seconds: f64) -> Error {
-    Error::unreachable(format!("no complete answer from `{}` within {seconds:.1} s", authority(url)))
-        .at(masked(url))
+pub(super) fn timed_out(peer: &Peer<'_>, time: Duration) -> Error {
+    let seconds = time.as_secs_f64();
+    Error::unreachable(format!("no complete answer from `{}` within {seconds:.1} s", peer.name))
+        .at(&peer.place)
         .hint("`--timeout 2m` gives it more time")
+}
+
+/// Nothing came for too long.
+pub(super) fn silent(peer: &Peer<'_>, time: Duration) -> Error {
+    let seconds = time.as_secs_f64();
+    Error::unreachable(format!("`{}` sent nothing for {seconds:.1} s", peer.name)).at(&peer.place)
+}
+
+/// More came than is wanted.
+pub(super) fn too_large(url: &Url, limit: u64) -> Error {
+    let limit = match limit / 1024 {
+        0 => format!("{limit} bytes"),
+        kib if kib % 1024 == 0 => format!("{} MiB", kib / 1024),
+        kib => format!("{kib} KiB"),
+    };
+    Error::failed(format!("the answer is larger than {limit}"))
+        .at(masked(url))
+        .hint("is this the right address?")
 }
 
 /// Whether asking again may help: 502, 503 and 504 are what a proxy answers for a server that is not up yet.
@@ -243,10 +334,10 @@ pub(super) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static
     None
 }
 
-/// The messages below `error`, outermost first (its own holds the URL, and is omitted).
-fn causes(error: &reqwest::Error) -> Vec<String> {
+/// The messages of `error`, outermost first, without that of the HTTP client, which holds the URL.
+fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
     let mut texts = Vec::new();
-    let mut next = error.source();
+    let mut next = if error.is::<reqwest::Error>() { error.source() } else { Some(error) };
     while let Some(error) = next {
         texts.push(error.to_string());
         next = error.source();

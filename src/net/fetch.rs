@@ -1,7 +1,7 @@
 //! One GET, with every limit: time, size, redirects; and `--wait`, which retries an unreachable server.
 
 use reqwest::header::{HeaderMap, HeaderName, LOCATION};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use url::Url;
 
 use super::Net;
@@ -61,7 +61,7 @@ impl Net {
     pub async fn get(&self, url: &Url, trust: &Trust) -> Result<FetchAnswer> {
         let client = self.client(url, trust)?;
         let last_start = self.wait_until.unwrap_or_else(Instant::now);
-        let until = self.wait_until.unwrap_or(self.deadline).into_std();
+        let until = self.wait_until.unwrap_or_else(|| Instant::now() + self.left()).into_std();
         let retry = Retry::until(last_start.into_std(), Backoff::STARTING);
         let mut retry = retry.saying(&self.note, origin(url), until);
         self.shutdown.or(retry.run(async || try_once(&client, self, url).await)).await?
@@ -70,16 +70,17 @@ impl Net {
 
 /// One try, redirects followed, within the time left.
 async fn try_once(client: &Client, net: &Net, url: &Url) -> Result<FetchAnswer> {
-    match timeout(net.left().min(net.timeout), follow(client, url)).await {
-        Ok(done) => done,
-        Err(_) => Err(failure::timed_out(url, net.timeout.as_secs_f64())),
+    match net.attempt(follow(client, url)).await? {
+        Some(done) => done,
+        None => Err(failure::timed_out(&client.peer(url), net.timeout)),
     }
 }
 
 async fn follow(client: &Client, start: &Url) -> Result<FetchAnswer> {
     let mut url = start.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let response = client.begin(HttpRequest::get(url.clone())).await.map_err(|broken| broken.error)?;
+        let response =
+            client.begin(HttpRequest::get(url.clone()), None).await.map_err(|broken| broken.error)?;
         if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             let answer = client.read(url, response, (MAX_BODY, MAX_MESSAGE)).await?;
             if failure::is_temporary(answer.status) {

@@ -1,21 +1,19 @@
 //! One TLS handshake that shows which chain a server sends; which clients would accept it is judged afterwards, against
 //! any set of roots. Nothing is sent but the handshake.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 
-use super::dns::{Dns, ResolverSettings};
+use super::connect::{Endpoint, bare, secure, server_name};
+use super::dns::NameError;
 use super::failure::find;
-use super::tls::{Clock, provider};
-use super::tls_words;
+use super::tls::{config_with, provider};
+use super::{Net, tls_words};
 use crate::error::{Error, Result};
-use crate::host::env::Env;
 use crate::pki::cert::Certificate;
 use crate::pki::cert::facts::KeyKind;
 use crate::text;
@@ -61,55 +59,38 @@ impl Presented {
 ///
 /// # Errors
 /// The name is unknown, no server answers, or what answers is not a TLS server.
-pub(crate) async fn shake_hands(
-    settings: &ResolverSettings,
-    host: &str,
-    port: u16,
-    env: &Env,
-    patience: Duration,
-) -> Result<Presented> {
-    let place = format!("{}:{port}", text::escape(host));
-    let presented = match timeout(patience, exchange(settings, host, port, env)).await {
-        Ok(done) => done,
-        Err(_) => Err(Error::unreachable(format!("no answer within {} s", patience.as_secs()))
-            .hint("`--timeout 2m` gives it more time")),
+pub(crate) async fn shake_hands(net: &Net, host: &str, port: u16) -> Result<Presented> {
+    let presented = match net.attempt(exchange(net, host, port)).await? {
+        Some(done) => done,
+        None => Err(no_answer(net)),
     };
-    presented.map_err(|error| error.at(place))
+    presented.map_err(|error| error.at(format!("{}:{port}", text::escape(host))))
 }
 
-async fn exchange(settings: &ResolverSettings, host: &str, port: u16, env: &Env) -> Result<Presented> {
+fn no_answer(net: &Net) -> Error {
+    Error::unreachable(format!("no answer within {} s", net.timeout.as_secs()))
+        .hint("`--timeout 2m` gives it more time")
+}
+
+async fn exchange(net: &Net, host: &str, port: u16) -> Result<Presented> {
     let name = server_name(host)?;
-    let addresses = Dns::new(settings)?.lookup(bare(host)).await.map_err(|error| {
-        let hint = error.hint();
-        Error::unreachable("could not resolve the host's name").because(error).hint(hint)
-    })?;
-    let mut stream = None;
-    let mut cause = None;
-    for address in addresses {
-        match TcpStream::connect((address, port)).await {
-            Ok(connected) => {
-                stream = Some(connected);
-                break;
-            }
-            Err(error) => cause = cause.or(Some(error)),
+    let endpoint = Endpoint::Tcp { host: host.to_owned(), port };
+    let stream = net.dial(&endpoint, None).await.map_err(|cause| {
+        if let Some(error) = find::<NameError>(cause.as_ref()) {
+            let hint = error.hint();
+            return Error::unreachable("could not resolve the host's name").because(error.clone()).hint(hint);
         }
-    }
-    let Some(stream) = stream else {
         let error = Error::unreachable("could not connect").hint("is the server up, and is the port right?");
-        return Err(match cause {
-            Some(cause) => error.because(cause),
-            None => error,
-        });
-    };
+        match find::<io::Error>(cause.as_ref()) {
+            Some(cause) if cause.kind() == io::ErrorKind::TimedOut => no_answer(net),
+            Some(cause) => error.because(anyhow::anyhow!("{cause}")),
+            None => error.because(anyhow::anyhow!("{}", text::escape(&cause.to_string()))),
+        }
+    })?;
     let witness = Arc::new(Witness::default());
-    let config = ClientConfig::builder_with_details(provider(), Arc::new(Clock(env.clone())))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| tls_words::could_not_set_up(&error))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(&witness) as Arc<dyn ServerCertVerifier>)
-        .with_no_client_auth();
-    let shaken = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    let seen = std::mem::take(&mut *witness.0.lock().unwrap_or_else(PoisonError::into_inner));
+    let config = config_with(Arc::clone(&witness) as Arc<dyn ServerCertVerifier>, None, &net.env)?;
+    let shaken = secure(stream, name, config).await;
+    let seen = std::mem::take(&mut *witness.seen());
     if let Err(error) = shaken {
         let cause = match find::<rustls::Error>(&error) {
             Some(error) => tls_words::tls(error),
@@ -119,18 +100,8 @@ async fn exchange(settings: &ResolverSettings, host: &str, port: u16, env: &Env)
             .because(anyhow::anyhow!("{}", cause))
             .hint("does a TLS server listen there, one that speaks TLS as soon as it is connected?"));
     }
-    let presented = Presented::new(seen.chain, host, env.now())?;
+    let presented = Presented::new(seen.chain, host, net.env.now())?;
     Ok(Presented { is_stapled: seen.is_stapled, is_proven: !seen.is_unproven, ..presented })
-}
-
-/// A host without the brackets of an IPv6 address.
-fn bare(host: &str) -> &str {
-    host.trim_start_matches('[').trim_end_matches(']')
-}
-
-fn server_name(host: &str) -> Result<ServerName<'static>> {
-    ServerName::try_from(bare(host).to_owned())
-        .map_err(|error| Error::usage("not a host name").at(text::escape(host)).because(error))
 }
 
 /// What was seen in a handshake.

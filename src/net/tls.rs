@@ -1,11 +1,14 @@
-//! What a connection trusts. One crypto provider (ring), passed explicitly; the clock is `Env`'s.
+//! What a connection trusts, and who we are there. One crypto provider (ring), passed explicitly; the clock is `Env`'s.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
@@ -29,6 +32,57 @@ pub enum Trust {
     },
 }
 
+/// Who we are to a server that asks for a client certificate (mutual TLS).
+#[derive(Clone)]
+pub struct Identity(Arc<CertifiedKey>);
+
+impl Identity {
+    /// The holder of `key` (PKCS#8, DER) with this chain, its own certificate first.
+    ///
+    /// # Errors
+    /// No certificate; a key that cannot sign in TLS; a certificate of another key.
+    pub fn new(chain: Vec<CertificateDer<'static>>, key: &[u8]) -> Result<Self> {
+        let unusable = |error: &rustls::Error| {
+            Error::failed(UNUSABLE).because(anyhow::anyhow!("{}", tls_words::tls(error)))
+        };
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
+        let identity = CertifiedKey::new(chain, any_supported_type(&key).map_err(|error| unusable(&error))?);
+        identity.keys_match().map_err(|error| unusable(&error))?;
+        Ok(Identity(Arc::new(identity)))
+    }
+}
+
+/// The failure of [`Identity::new`].
+const UNUSABLE: &str = "the client certificate and its key cannot be used for TLS";
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({} certificates)", self.0.cert.len())
+    }
+}
+
+/// How a connection is secured.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub(super) trust: Trust,
+    identity: Option<Identity>,
+}
+
+impl Credentials {
+    /// The same, presenting `identity` to a server that asks for a client certificate.
+    #[must_use]
+    pub fn with_identity(self, identity: Identity) -> Self {
+        Credentials { identity: Some(identity), ..self }
+    }
+}
+
+impl From<&Trust> for Credentials {
+    /// Without a client certificate.
+    fn from(trust: &Trust) -> Self {
+        Credentials { trust: trust.clone(), identity: None }
+    }
+}
+
 /// The one crypto provider of this program: ring, which verifies with what ring lacks too.
 pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::CryptoProvider {
@@ -37,30 +91,45 @@ pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     })
 }
 
-/// A client configuration: TLS 1.2 and 1.3, HTTP/1.1, no client certificate.
-pub(crate) fn client_config(trust: &Trust, env: &Env) -> Result<ClientConfig> {
+/// A client configuration: TLS 1.2 and 1.3, no application protocol.
+pub(super) fn client_config(credentials: &Credentials, env: &Env) -> Result<ClientConfig> {
+    let verifier: Arc<dyn ServerCertVerifier> =
+        match &credentials.trust {
+            Trust::Unverified => Arc::new(Anybody),
+            Trust::Roots { roots, vouched_by } => {
+                let mut store = RootCertStore::empty();
+                let (usable, _) = store.add_parsable_certificates(roots.iter().cloned());
+                if usable == 0 {
+                    return Err(Error::not_trusted(format!(
+                        "none of {vouched_by} can be used to verify a TLS server"
+                    )));
+                }
+                let chains = Chains::new(store);
+                Arc::new(chains.map_err(|error| {
+                    Error::failed("could not set up TLS").because(anyhow::anyhow!("{error}"))
+                })?)
+            }
+        };
+    config_with(verifier, credentials.identity.as_ref(), env)
+}
+
+/// A client configuration that leaves the decision on the server to `verifier`.
+pub(super) fn config_with(
+    verifier: Arc<dyn ServerCertVerifier>,
+    identity: Option<&Identity>,
+    env: &Env,
+) -> Result<ClientConfig> {
     let builder = ClientConfig::builder_with_details(provider(), Arc::new(Clock(env.clone())))
         .with_safe_default_protocol_versions()
-        .map_err(|error| tls_words::could_not_set_up(&error))?;
-    let mut config = match trust {
-        Trust::Unverified => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)).with_no_client_auth()
+        .map_err(|error| tls_words::could_not_set_up(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    Ok(match identity {
+        Some(Identity(identity)) => {
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(identity))))
         }
-        Trust::Roots { roots, vouched_by } => {
-            let mut store = RootCertStore::empty();
-            let (usable, _) = store.add_parsable_certificates(roots.iter().cloned());
-            if usable == 0 {
-                return Err(Error::not_trusted(format!(
-                    "none of {vouched_by} can be used to verify a TLS server"
-                )));
-            }
-            let verifier = Chains::new(store)
-                .map_err(|error| Error::failed("could not set up TLS").because(anyhow::anyhow!("{error}")))?;
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
-        }
-    };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+        None => builder.with_no_client_auth(),
+    })
 }
 
 #[derive(Debug)]

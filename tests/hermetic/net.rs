@@ -1,4 +1,10 @@
-//! The HTTP client against servers that misbehave (threats T15, T17): limits, redirects, trust, names, proxies.
+//! The HTTP client against servers that misbehave (threats T15, T17): limits, redirects, trust, names, proxies. Below:
+//! what renewal and deployment need of connections.
+
+mod connect;
+mod identity;
+mod lasting;
+mod streams;
 
 use std::io;
 use std::sync::Arc;
@@ -38,10 +44,7 @@ impl Get {
     }
 
     fn believing(mut self, ca: &DevCa) -> Self {
-        self.trust = Trust::Roots {
-            roots: vec![ca.root_der().to_vec().into()],
-            vouched_by: "the test's root".to_owned(),
-        };
+        self.trust = roots_of(ca);
         self
     }
 
@@ -53,9 +56,8 @@ impl Get {
     fn run(self) -> Result<FetchAnswer> {
         let variables = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let env = Env::fixed(variables, self.now);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-        runtime.block_on(async {
-            let net = Net::new(&env, &self.settings, self.timeout, self.wait)?;
+        block_on(async {
+            let net = Net::new(&env, &self.settings, self.timeout)?.within(self.timeout, self.wait);
             net.get(&url::parse(&self.url, "--test")?, &self.trust).await
         })
     }
@@ -66,6 +68,24 @@ impl Get {
             Err(error) => error,
         }
     }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime").block_on(future)
+}
+
+/// A network without names, for what has an address.
+fn net(timeout: Duration) -> Net {
+    Net::new(&Env::fixed([], Env::os().now()), &ResolverSettings::from_texts(None, None), timeout)
+        .expect("network")
+}
+
+/// Long enough for every machine; what needs it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Trusts the servers of `ca`.
+fn roots_of(ca: &DevCa) -> Trust {
+    Trust::Roots { roots: vec![ca.root_der().to_vec().into()], vouched_by: "the test's root".to_owned() }
 }
 
 fn ca() -> Arc<DevCa> {

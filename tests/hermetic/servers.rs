@@ -2,7 +2,9 @@
 //! proxy, a name server. Each runs on threads of its own, counts, and stops when it is dropped.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -48,13 +50,15 @@ impl WebServer {
         issued: IssuedPair,
         handler: impl Fn(&str, &mut dyn Stream) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        let config = rustls::ServerConfig::builder_with_provider(tls::provider())
-            .with_safe_default_protocol_versions()
-            .expect("TLS versions")
-            .with_no_client_auth()
-            .with_single_cert(issued.chain, issued.key)
-            .expect("server certificate");
-        Self::start(listener, Some(Arc::new(config)), Arc::new(handler))
+        Self::start(listener, Some(tls_config(issued)), Arc::new(handler))
+    }
+
+    /// HTTPS by this configuration.
+    pub(crate) fn https_with(
+        config: Arc<rustls::ServerConfig>,
+        handler: impl Fn(&str, &mut dyn Stream) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(listen(), Some(config), Arc::new(handler))
     }
 
     fn start(
@@ -68,7 +72,7 @@ impl WebServer {
         let tls = config.is_some();
         let (counter, stopped) = (Arc::clone(&connections), Arc::clone(&stop));
         thread::spawn(move || {
-            while let Ok((stream, _)) = listener.accept() {
+            while let Ok((mut stream, _)) = listener.accept() {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
@@ -78,10 +82,12 @@ impl WebServer {
                     let timed = stream.set_read_timeout(Some(Duration::from_secs(20)));
                     timed.expect("read time-out");
                     match config {
-                        None => serve(stream, handler.as_ref()),
+                        None => serve(&mut stream, handler.as_ref()),
                         Some(config) => {
-                            let Ok(connection) = rustls::ServerConnection::new(config) else { return };
-                            serve(rustls::StreamOwned::new(connection, stream), handler.as_ref());
+                            serve(&mut accepted(config, &mut stream), handler.as_ref());
+                            // Not before the client has read why: what it sent meanwhile would reset the connection.
+                            let _ = stream.shutdown(Shutdown::Write);
+                            let _ = io::copy(&mut stream, &mut io::sink());
                         }
                     }
                 });
@@ -119,15 +125,51 @@ impl Drop for WebServer {
     }
 }
 
+/// What a TLS server with this certificate needs.
+pub(crate) fn tls_config(issued: IssuedPair) -> Arc<rustls::ServerConfig> {
+    let config = rustls::ServerConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .expect("TLS versions")
+        .with_no_client_auth()
+        .with_single_cert(issued.chain, issued.key)
+        .expect("server certificate");
+    Arc::new(config)
+}
+
+/// The server's side of TLS.
+pub(crate) fn accepted<S: Read + Write>(
+    config: Arc<rustls::ServerConfig>,
+    stream: S,
+) -> rustls::StreamOwned<rustls::ServerConnection, S> {
+    rustls::StreamOwned::new(rustls::ServerConnection::new(config).expect("TLS"), stream)
+}
+
+/// A web server on a unix socket at `path`, with TLS if it has a configuration for that.
+pub(crate) fn serve_at(
+    path: &Path,
+    config: Option<Arc<rustls::ServerConfig>>,
+    handler: impl Fn(&str, &mut dyn Stream) -> io::Result<()> + Send + 'static,
+) {
+    let listener = UnixListener::bind(path).expect("a socket");
+    thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            match config.clone() {
+                None => serve(&mut stream, &handler),
+                Some(config) => serve(&mut accepted(config, stream), &handler),
+            }
+        }
+    });
+}
+
 /// A listener on a free port of loopback.
 pub(crate) fn listen() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port")
 }
 
-fn serve(mut stream: impl Stream, handler: &Handler) {
+fn serve(stream: &mut dyn Stream, handler: &(impl Fn(&str, &mut dyn Stream) -> io::Result<()> + ?Sized)) {
     // A client that refuses the certificate or goes away early is part of many tests.
-    let Some(head) = read_head(&mut stream) else { return };
-    let _ = handler(&head, &mut stream);
+    let Some(head) = read_head(stream) else { return };
+    let _ = handler(&head, stream);
     let _ = stream.flush();
 }
 

@@ -17,6 +17,7 @@ mod dev_ca;
 mod enroll;
 mod guards;
 mod hints;
+mod renewal;
 mod same_as_step_ca;
 mod spelling;
 mod token;

@@ -58,8 +58,7 @@ fn with_client<T>(ca: &StepCa, our_clock: Option<i64>, work: impl AsyncFnOnce(&S
             None => Env::os(),
         };
         let settings = ResolverSettings::from_texts(None, Some(b"127.0.0.1 localhost"));
-        let net =
-            Net::new(&Env::fixed([], now()), &settings, Duration::from_secs(30), None).expect("a network");
+        let net = Net::new(&Env::fixed([], now()), &settings, Duration::from_secs(30)).expect("a network");
         let roots = vec![ca.root_der().to_vec().into()];
         let trust = Trust::Roots { roots, vouched_by: "the test's root".to_owned() };
         let url = Url::parse(&ca.url()).expect("a URL");

@@ -151,7 +151,7 @@ impl AcmeClient {
         lines.lock().expect("lines").clear();
         let hosts = dns::ResolverSettings::from_texts(None, Some(self.hosts.as_bytes()));
         let chain = runtime.block_on(async {
-            let net = Net::new(&env, &hosts, self.timeout, None)?;
+            let net = Net::new(&env, &hosts, self.timeout)?.within(self.timeout, None);
             let trust = Trust::Roots { roots: self.roots.clone(), vouched_by: "the test's root".to_owned() };
             let client = net.client(&settings.directory, &trust)?;
             let report = |line: &str| {

@@ -149,7 +149,8 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         let _inside = runtime.enter();
         let (env, names) = (Env::fixed([], 0), dns::ResolverSettings::from_texts(None, None));
-        let net = Net::new(&env, &names, Duration::from_secs(60), None).expect("net");
+        let time = Duration::from_secs(60);
+        let net = Net::new(&env, &names, time).expect("net").within(time, None);
         let url = "https://ca.test/".parse().expect("URL");
         let client = net.client(&url, &Trust::Unverified).expect("client");
         let command = ["/bin/sh", "-c", "exec sleep 600"].map(str::to_owned);

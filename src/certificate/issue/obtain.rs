@@ -11,7 +11,7 @@ use super::{IssueContext, IssueRequest, refused};
 use crate::certificate::check::{self, Roots, Vouched, Wanted};
 use crate::certificate::pending::Pending;
 use crate::error::{Error, Result};
-use crate::net::dns::ResolverSettings;
+use crate::net::dns::ResolverFiles;
 use crate::net::progress::Note;
 use crate::net::retry::{self, Backoff, Retry};
 use crate::net::url::{masked, origin, same_origin};
@@ -205,10 +205,11 @@ async fn try_method(
         None => Err("the root that it must end at is not known".to_owned()),
     };
     let mut warned = |text: String| (world.warn)(&text);
-    let names = ResolverSettings::of_root(Path::new("/"), &mut warned);
+    let names = ResolverFiles::of_root(Path::new("/"), &mut warned);
     let issued: Result<_, Failure> = async {
         let network = NetContext { note: Note::default(), ..world.network.clone() };
-        let net = Net::new(network, &names, patience.left(), None)?;
+        let left = patience.left();
+        let net = Net::new(network, names, left)?.within(left, None);
         if let Some(url) = method.asks(&settled.ca)
             && let Some(proxy) = net.proxy_shown(&url)
         {

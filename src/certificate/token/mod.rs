@@ -200,8 +200,9 @@ async fn fetch(
             trust::fetch(url, &ca.pins, trust::Fetching { network, timeout, wait, cache, warn }).await?
         }
     };
-    let names = dns::ResolverSettings::of_root(Path::new("/"), &mut |line| warn(&line));
-    let net = Net::new(network.clone(), &names, settings.timeout(), settings.wait())?;
+    let names = dns::ResolverFiles::of_root(Path::new("/"), &mut |line| warn(&line));
+    let timeout = settings.timeout();
+    let net = Net::new(network.clone(), names, timeout)?.within(timeout, settings.wait());
     let client = StepCaClient::new(&net, network.env, url, &methods::trust(&roots))?;
     let last_start = Instant::now() + settings.wait().unwrap_or_default();
     let retry = Retry::until(last_start, Backoff::STARTING);

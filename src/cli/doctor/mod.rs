@@ -12,6 +12,7 @@ use crate::cli::ui::json::UtcTime;
 use crate::doctor::{self, ClientVerdict, ClientView, Demand, Inspection, Question, StoreFinding, count};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::env::Env;
+use crate::net::Net;
 use crate::net::dns::ResolverSettings;
 use crate::net::handshake::{self, Presented};
 use crate::pki::cert::Certificate;
@@ -242,7 +243,8 @@ async fn ask(context: &Context<'_>, system: &Sysroot, target: &Target) -> Result
     let (resolv_conf, hosts) = (read("/etc/resolv.conf"), read("/etc/hosts"));
     let settings = ResolverSettings::from_texts(resolv_conf.as_deref(), hosts.as_deref());
     let _busy = context.ui.busy("connecting");
-    handshake::shake_hands(&settings, &target.host, target.port, context.env, context.timeout()).await
+    let net = Net::new(context.env, &settings, context.timeout())?;
+    handshake::shake_hands(&net, &target.host, target.port).await
 }
 
 /// The roots that must be in the stores, those of the private store included.

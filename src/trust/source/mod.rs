@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::host::env::Env;
-use crate::net::dns::ResolverSettings;
+use crate::net::dns::ResolverFiles;
 use crate::net::{Net, NetContext};
 use crate::pki::cert::Certificate;
 use crate::pki::fingerprint::Fingerprint;
@@ -206,8 +206,9 @@ impl<'a> Acquisition<'a> {
         if let Some(net) = &self.net {
             return Ok(net.clone());
         }
-        let settings = ResolverSettings::of_root(self.root, &mut |warning| self.collected.warn(warning));
-        let net = Net::new(self.context.clone(), &settings, self.request.timeout, self.request.wait)?;
+        let names = ResolverFiles::of_root(self.root, &mut |warning| self.collected.warn(warning));
+        let (timeout, wait) = (self.request.timeout, self.request.wait);
+        let net = Net::new(self.context.clone(), names, timeout)?.within(timeout, wait);
         Ok(self.net.insert(net).clone())
     }
 
