@@ -9,8 +9,7 @@
     reason = "tests drive the real world, and may panic"
 )]
 
-#[path = "../support/mod.rs"]
-mod support;
+use trustup_test_support as support;
 
 mod authority;
 mod build_time;

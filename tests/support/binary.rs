@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use super::places;
+
 /// Names the shipped binary; `./test` sets it.
 const VARIABLE: &str = "BINARY_UNDER_TEST";
 
@@ -19,9 +21,14 @@ pub fn trustup_str() -> &'static str {
     trustup().to_str().expect("UTF-8")
 }
 
-/// The debug build, which obeys the hooks.
+/// The debug build, which obeys the hooks. Cargo builds it before any ring.
 pub fn debug_build() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_trustup"))
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let path = places::binaries().join("trustup");
+        assert!(path.is_file(), "not built: {}", path.display());
+        path
+    })
 }
 
 /// The shipped binary, also where `cargo test` alone is run: static, so that it starts in any root. Its directory holds
@@ -31,7 +38,7 @@ pub fn shipped() -> &'static Path {
     PATH.get_or_init(|| {
         named().unwrap_or_else(|| {
             let built = Command::new(env!("CARGO"))
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .current_dir(places::repository())
                 .args(["xtask", "dist"])
                 .stdin(Stdio::null())
                 .output()

@@ -78,10 +78,6 @@ impl DevCaProcess {
         self.place.path().join("state")
     }
 
-    pub fn pid(&self) -> u32 {
-        self.daemon.as_ref().expect("running").pid()
-    }
-
     pub fn log(&self) -> String {
         self.daemon.as_ref().expect("running").log()
     }

@@ -20,6 +20,12 @@ pub struct Scene {
     pub directory: TempDir,
 }
 
+impl Default for Scene {
+    fn default() -> Self {
+        Scene::new()
+    }
+}
+
 impl Scene {
     pub fn new() -> Scene {
         let ca = Arc::new(DevCa::new(&Env::os()).expect("CA"));

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::places::repository;
+
 /// What the pages shorten, so that a line can be read.
 pub const SHORT_FINGERPRINT: &str = "2f0c…9a";
 
@@ -17,15 +19,11 @@ pub struct Block {
     pub text: String,
 }
 
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
 /// README.md and every page below `docs`, decisions aside, as seen from the project's directory.
 pub fn pages() -> Vec<PathBuf> {
     let mut pages = vec![PathBuf::from("README.md")];
     for directory in ["docs", "docs/guide"] {
-        for entry in fs::read_dir(root().join(directory)).expect("directory") {
+        for entry in fs::read_dir(repository().join(directory)).expect("directory") {
             let path = Path::new(directory).join(entry.expect("entry").file_name());
             if path.extension().is_some_and(|extension| extension == "md") {
                 pages.push(path);
@@ -38,7 +36,7 @@ pub fn pages() -> Vec<PathBuf> {
 
 /// The text of a page.
 pub fn read(page: &Path) -> String {
-    fs::read_to_string(root().join(page)).unwrap_or_else(|error| panic!("{}: {error}", page.display()))
+    fs::read_to_string(repository().join(page)).unwrap_or_else(|error| panic!("{}: {error}", page.display()))
 }
 
 /// The blocks of a page, in its order.

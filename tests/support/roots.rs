@@ -12,6 +12,7 @@ use trustup::pki::fingerprint::Fingerprint;
 
 use super::binary;
 use super::guard::MachineStores;
+use super::places;
 use super::program;
 use super::run::Trustup;
 use super::tree::Tree;
@@ -242,12 +243,12 @@ fn make(path: &Path, from: Option<&Path>, recipe: &str) {
 
 /// `target/test-cache`.
 pub fn cache() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target directory").join("test-cache")
+    places::target().join("test-cache")
 }
 
 /// These tests mount, chroot and own files as root.
 #[track_caller]
-pub fn require_root() {
+fn require_root() {
     assert!(rustix::process::geteuid().is_root(), "this test needs root");
 }
 
@@ -390,7 +391,7 @@ impl Drop for RootFs {
 }
 
 /// Removes a tree, but never through a mount: with something mounted in it, it stays and that is an error.
-pub fn remove_tree(path: &Path) -> std::io::Result<()> {
+fn remove_tree(path: &Path) -> std::io::Result<()> {
     let path = path.canonicalize()?;
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
     // The fifth field is the mount point, in octal escapes where it has odd characters: ours have none.

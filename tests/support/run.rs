@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use super::{binary, schema};
+use super::{binary, places, schema};
 
 /// No run of a test takes longer.
 const HANGS: Duration = Duration::from_secs(120);
@@ -378,7 +378,7 @@ fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
 
 /// `distro-fixtures/`.
 pub fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("distro-fixtures")
+    places::repository().join("distro-fixtures")
 }
 
 /// The fixture `name`, unpacked into a new temporary directory.

@@ -1,17 +1,18 @@
 //! The published schemas of `docs/schema/`: every JSON object of trustup that a test reads is held against its own.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::OnceLock;
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
+use super::places;
+
 /// By the name of the file, without its extension.
 fn validators() -> &'static BTreeMap<String, Validator> {
     static ALL: OnceLock<BTreeMap<String, Validator>> = OnceLock::new();
     ALL.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema");
+        let directory = places::repository().join("docs/schema");
         let files =
             std::fs::read_dir(directory).expect("docs/schema").map(|entry| entry.expect("entry").path());
         let schemas = files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));

@@ -10,11 +10,11 @@ use trustup::pki::keystore::{EntryContent, Keystore, KeystoreFormat, StorePasswo
 
 use crate::openssl::mozilla_roots;
 use crate::support::ca;
+use crate::support::der::{TestCertificate, UTF8, attribute, common_name, name};
 use crate::support::java::{CHANGEIT, Java, compile_client, homes};
 use crate::support::keystores::{KINDS, read, root, salts, survives, write};
 use crate::support::run::Trustup;
 use crate::support::tls_server::TlsServer;
-use crate::testing::{TestCertificate, UTF8, attribute, common_name, name};
 
 #[test]
 #[ignore = "needs openjdk-17-jdk-headless"]
@@ -45,9 +45,9 @@ fn keytool_reads_a_new_keystore_of_many_roots() {
     let bmp: Vec<u8> = "日本 Root".encode_utf16().flat_map(u16::to_be_bytes).collect();
     for subject in [
         name(&[&[&attribute("2.5.4.3", UTF8, "Größe 日本 \u{1f512}".as_bytes())]]),
-        name(&[&[&attribute("2.5.4.3", crate::testing::BMP, &bmp)]]),
-        name(&[&[&attribute("2.5.4.3", crate::testing::T61, &latin)]]),
-        name(&[&[&attribute("2.5.4.6", crate::testing::PRINTABLE, b"DE")]]),
+        name(&[&[&attribute("2.5.4.3", crate::support::der::BMP, &bmp)]]),
+        name(&[&[&attribute("2.5.4.3", crate::support::der::T61, &latin)]]),
+        name(&[&[&attribute("2.5.4.6", crate::support::der::PRINTABLE, b"DE")]]),
         common_name("../x, $(id)"),
     ] {
         roots.push(Certificate::from_der(&TestCertificate::named(subject).der()).expect("parses"));
@@ -205,7 +205,7 @@ fn java_cacerts(directory: &Path, bundle: &str, epoch: i64) -> Vec<u8> {
 #[ignore = "needs p11-kit, ca-certificates, and root for a mount namespace"]
 fn the_jks_of_p11_kit_is_written_byte_for_byte() {
     let directory = TempDir::new().expect("a directory");
-    let unlabeled = name(&[&[&attribute("2.5.4.6", crate::testing::PRINTABLE, b"DE")]]);
+    let unlabeled = name(&[&[&attribute("2.5.4.6", crate::support::der::PRINTABLE, b"DE")]]);
     let subjects = [
         common_name("Same Name"),
         common_name("same\tname"),

@@ -8,6 +8,8 @@
     reason = "tests drive the real world, and may panic"
 )]
 
+use trustup_test_support as support;
+
 mod browsers;
 mod certificate_files;
 mod environment;
@@ -31,9 +33,5 @@ mod signatures;
 mod smuggled_root;
 mod spoiled_bundles;
 mod subject_hash;
-#[path = "../support/mod.rs"]
-mod support;
-#[path = "../../src/pki/cert/testing.rs"]
-mod testing;
 mod wrong_input;
 mod wrong_secrets;

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use trustup::pki::cert::policy::{self, AcceptancePolicy};
 use trustup::pki::cert::{Certificate, input, pem};
 
-use crate::testing::{TestCertificate, common_name};
+use crate::support::der::{TestCertificate, common_name};
 
 /// What p11-kit makes of a bundle, labels as comments. The bundle lies over the one file that Debian's p11-kit reads,
 /// in a mount namespace of its own: the machine's store is not touched.

@@ -9,7 +9,8 @@ use trustup::pki::cert::{Certificate, pem};
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use crate::openssl::try_openssl;
-use crate::testing::{TestCertificate, UTF8, VISIBLE, Xorshift, attribute, common_name, name};
+use crate::support::der::{TestCertificate, UTF8, VISIBLE, attribute, common_name, name};
+use crate::support::xorshift::Xorshift;
 
 /// Form matters here, not date or origin.
 const LAX: AcceptancePolicy =

@@ -4,10 +4,10 @@ use tempfile::TempDir;
 use trustup::pki::cert::{Certificate, input, pem};
 
 use crate::openssl::{mozilla_roots, try_openssl};
-use crate::testing::{
-    BIT_STRING, BMP, IA5, NUMERIC, PRINTABLE, T61, TestCertificate, UNIVERSAL, UTF8, Xorshift, attribute,
-    name,
+use crate::support::der::{
+    BIT_STRING, BMP, IA5, NUMERIC, PRINTABLE, T61, TestCertificate, UNIVERSAL, UTF8, attribute, name,
 };
+use crate::support::xorshift::Xorshift;
 
 /// What `openssl x509 -subject_hash` prints; the error is what it says of a certificate that it cannot read.
 fn hash_by_openssl(certificate: &Certificate) -> Result<String, String> {

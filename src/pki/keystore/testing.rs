@@ -28,7 +28,7 @@ pub(super) fn certificate(name: &str) -> Certificate {
 pub(super) fn salts(seed: u64) -> impl FnMut(&mut [u8]) -> Result<()> {
     let mut random = Xorshift(seed);
     move |bytes| {
-        bytes.fill_with(|| random.next() as u8);
+        bytes.fill_with(|| random.next_u64() as u8);
         Ok(())
     }
 }

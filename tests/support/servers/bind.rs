@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
 use super::{Daemon, Port, debian_program, directory, wait_for, write};
-use crate::support::program::copy_program;
+use crate::program::copy_program;
 
 /// A running name server: `example.test` and every name below it is 127.0.0.1, until it is told otherwise.
 pub struct Bind {

@@ -129,7 +129,7 @@ impl Port {
 }
 
 /// An address of 127.0.0.0/8 that no other test uses, for servers that insist on a port below 1024.
-pub fn own_address() -> Ipv4Addr {
+fn own_address() -> Ipv4Addr {
     let port = Port::reserve();
     let [high, low] = port.number.to_be_bytes();
     // The port stays reserved as long as the process lives: so does the address.
@@ -169,7 +169,7 @@ impl Daemon {
 
     /// Waits until `ready`; panics with the log if the process ends or nothing comes of it.
     #[track_caller]
-    pub fn wait_until(&mut self, mut ready: impl FnMut() -> bool) {
+    pub(crate) fn wait_until(&mut self, mut ready: impl FnMut() -> bool) {
         let started = Instant::now();
         while !ready() {
             if let Some(status) = self.child.try_wait().expect("waits") {
@@ -282,11 +282,7 @@ pub fn request(
 }
 
 /// `POST` of JSON to a server without TLS: status and body.
-pub fn post_plain(
-    address: SocketAddr,
-    path: &str,
-    json: &serde_json::Value,
-) -> std::io::Result<(u16, String)> {
+fn post_plain(address: SocketAddr, path: &str, json: &serde_json::Value) -> std::io::Result<(u16, String)> {
     exchange(&mut connect(address)?, "POST", &address.to_string(), path, &json.to_string())
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Daemon, Port, directory, get, go_program, post_plain, write};
-use crate::support::ca::{self, Root};
+use crate::ca::{self, Root};
 
 /// How pebble is set up.
 #[derive(Clone, Debug)]
@@ -186,15 +186,11 @@ impl Pebble {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).expect("log")
     }
-
-    pub fn place(&self) -> &Path {
-        self.directory.path()
-    }
 }
 
 /// A name server that says 127.0.0.1 to every name, and what it is told besides.
 pub struct ChallTestSrv {
-    daemon: Daemon,
+    _daemon: Daemon,
     _directory: TempDir,
     dns: Port,
     management: Port,
@@ -212,7 +208,7 @@ impl ChallTestSrv {
         let empty = json!({});
         daemon.wait_until(|| post_plain(management.address(), "/dns-request-history", &empty).is_ok());
         daemon.wait_until(|| std::net::TcpStream::connect(dns.address()).is_ok());
-        ChallTestSrv { daemon, _directory: directory, dns, management }
+        ChallTestSrv { _daemon: daemon, _directory: directory, dns, management }
     }
 
     /// Its name server, over UDP and TCP.
@@ -234,9 +230,5 @@ impl ChallTestSrv {
 
     pub fn set_txt(&self, host: &str, value: &str) {
         self.tell("/set-txt", &json!({ "host": host, "value": value }));
-    }
-
-    pub fn log(&self) -> String {
-        self.daemon.log()
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Authority, Daemon, Port, directory, get, go_program, passes, step, wait_for, write};
-use crate::support::ca::{self, Root, root_params};
+use crate::ca::{self, Root, root_params};
 
 /// Where the CA keeps what it has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,6 @@ pub struct StepCa {
     daemon: Option<Daemon>,
     directory: TempDir,
     root: Root,
-    intermediate_pem: String,
     birth: Root,
     kid: String,
     resolver: Option<SocketAddr>,
@@ -177,7 +176,6 @@ impl StepCa {
             daemon: None,
             directory,
             root,
-            intermediate_pem,
             birth,
             kid,
             resolver: options.resolver,
@@ -254,20 +252,12 @@ impl StepCa {
         self.root.pin()
     }
 
-    pub fn root_pem(&self) -> &str {
-        &self.root.pem
-    }
-
     pub fn root_der(&self) -> &[u8] {
         &self.root.der
     }
 
     pub fn root_file(&self) -> PathBuf {
         self.directory.path().join("root.pem")
-    }
-
-    pub fn intermediate_pem(&self) -> &str {
-        &self.intermediate_pem
     }
 
     /// The password of the JWK provisioner's key, and a line feed.

@@ -1,7 +1,7 @@
 //! Extensions: each of RFC 5280 in every odd form, Netscape's, and private ones.
 
 use super::odd::{CRITICAL, Cases, Odd, extension};
-use crate::testing::{ANY_USAGE, SERVER_AUTH, common_name, oid, sequence, tlv, usages};
+use crate::support::der::{ANY_USAGE, SERVER_AUTH, common_name, oid, sequence, tlv, usages};
 
 /// A SEQUENCE of these elements.
 fn seq(parts: &[Vec<u8>]) -> Vec<u8> {

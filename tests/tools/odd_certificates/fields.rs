@@ -1,7 +1,7 @@
 //! Names, serial numbers, times, versions, algorithms, and how it is all encoded.
 
 use super::odd::{Cases, ECDSA, Odd, named};
-use crate::testing::{
+use crate::support::der::{
     BMP, IA5, NUMERIC, PRINTABLE, T61, UNIVERSAL, UTF8, VISIBLE, attribute, common_name, name, oid, sequence,
     tlv,
 };

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::odd::{Cases, Odd};
-use crate::testing::{oid, sequence, tlv};
+use crate::support::der::{oid, sequence, tlv};
 
 const RSA: &str = "1.2.840.113549.1.1.1";
 const EC: &str = "1.2.840.10045.2.1";

@@ -17,7 +17,7 @@ use trustup::pki::cert::policy::{self, AcceptancePolicy};
 
 use self::odd::Cases;
 use self::real::{Outcome, Verdicts, ask};
-use crate::testing::Xorshift;
+use crate::support::xorshift::Xorshift;
 
 /// All that the options allow: what is still refused is refused for its form, its key or its purpose.
 const LENIENT: AcceptancePolicy =

@@ -2,7 +2,8 @@
 
 use rcgen::PublicKeyData as _;
 
-use crate::testing::{Xorshift, key, tlv};
+use crate::support::der::{key, tlv};
+use crate::support::xorshift::Xorshift;
 
 /// An element: its tag, and its content as bytes or as elements. `wrap` is what stands in front of the elements in a
 /// string that holds DER (the byte of unused bits of a BIT STRING).
@@ -111,12 +112,12 @@ fn change(element: &mut Element, at: &mut usize, random: &mut Xorshift, pool: &[
             }
             _ => match &mut elements[index].content {
                 Content::Bytes(bytes) => match random.below(4) {
-                    0 => bytes.push(random.next() as u8),
+                    0 => bytes.push(random.next_u64() as u8),
                     1 => drop(bytes.pop()),
                     _ if bytes.is_empty() => bytes.push(0),
                     2 => {
                         let byte = random.below(bytes.len());
-                        bytes[byte] = random.next() as u8;
+                        bytes[byte] = random.next_u64() as u8;
                     }
                     _ => {
                         let byte = random.below(bytes.len());
@@ -124,7 +125,7 @@ fn change(element: &mut Element, at: &mut usize, random: &mut Xorshift, pool: &[
                     }
                 },
                 Content::Elements { wrap, elements } => match wrap.first_mut() {
-                    Some(byte) => *byte = random.next() as u8 & 7,
+                    Some(byte) => *byte = random.next_u64() as u8 & 7,
                     None => drop(elements.pop()),
                 },
             },

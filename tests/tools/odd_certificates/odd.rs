@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::{PublicKeyData, SigningKey};
 
-use crate::testing::{UTF8, attribute, common_name, key, name, oid, sequence, tlv};
+use crate::support::der::{UTF8, attribute, common_name, key, name, oid, sequence, tlv};
 
 /// ecdsa-with-SHA256.
 pub(super) const ECDSA: &str = "1.2.840.10045.4.3.2";

@@ -10,9 +10,9 @@ use trustup::pki::keystore::{Keystore, StorePassword, alias_for};
 use trustup::pki::nss;
 
 use super::odd::Odd;
+use crate::support::der::{TestCertificate, common_name};
 use crate::support::go;
 use crate::support::java::{CHANGEIT, Java};
-use crate::testing::{TestCertificate, common_name};
 
 /// What became of a certificate between two good ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

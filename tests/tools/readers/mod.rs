@@ -14,8 +14,8 @@ use trustup::pki::cert::readers::{self, Findings, Reader, openssl};
 use trustup::pki::fingerprint::Fingerprint;
 
 use self::variations::{Certificates, Variation};
+use crate::support::xorshift::Xorshift;
 use crate::support::{ca, go};
-use crate::testing::Xorshift;
 
 /// What a real reader found, or a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
