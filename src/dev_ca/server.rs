@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use super::api::{ApiRequest, Reply};
 use super::authority::DAY;
 use super::{DevCa, seconds};
 use crate::error::{Error, Result};
-use crate::host::privilege;
+use crate::host::{privilege, runtime};
 use crate::net::{tls, tls_words};
 use crate::pki::cert::SubjectAltName;
 
@@ -113,15 +113,24 @@ impl Server {
         let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let runtime = crate::host::runtime::build().map_err(failed)?;
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&connections);
         let (stop, stopped) = oneshot::channel();
+        let (started, has_started) = mpsc::channel();
+        let no_server = |error: std::io::Error| {
+            Error::failed("could not start the CA's server").at(address).because(error)
+        };
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let shared = Arc::new(Shared { ca, log: settings.log });
         let thread = std::thread::Builder::new()
             .name("dev-ca".to_owned())
             .spawn(move || {
+                // Made here: the caller may be on a runtime, where no other may be dropped.
+                let runtime = match runtime::build() {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(started.send(Err(error))),
+                };
+                drop(started.send(Ok(())));
                 runtime.block_on(async move {
                     tokio::select! {
                         _ = stopped => {}
@@ -129,7 +138,8 @@ impl Server {
                     }
                 });
             })
-            .map_err(failed)?;
+            .map_err(no_server)?;
+        has_started.recv().unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(no_server)?;
         Ok(Server { address, connections, stop: Some(stop), thread: Some(thread) })
     }
 

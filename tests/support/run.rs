@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Once};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -244,6 +245,7 @@ impl Trustup {
 
     /// Starts it.
     pub fn start(mut self) -> Running {
+        default_signals();
         let line = format!("{:?}", self.command);
         self.command.stderr(Stdio::piped());
         if !self.has_stdout {
@@ -388,4 +390,20 @@ pub fn unpacked(name: &str) -> tempfile::TempDir {
         .and_then(|fixture| fixture.unpack(directory.path()))
         .unwrap_or_else(|error| panic!("{name}: {error}"));
     directory
+}
+
+/// Tests that nohup(1) or a shell in the background starts have signals ignored, and what they start inherits that. A
+/// signal that is caught here has its default action there.
+fn default_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+        for signal in [Signal::HUP, Signal::INT, Signal::TERM].map(Signal::as_raw) {
+            if ignored & (1 << (signal - 1)) != 0 {
+                signal_hook::flag::register(signal, Arc::default()).expect("a handler");
+            }
+        }
+    });
 }
