@@ -305,7 +305,8 @@ pub(super) fn plan(
     } else {
         let mut keystore = open(&file.content)?;
         let gone: usize = before.keys().map(|fingerprint| keystore.remove(fingerprint)).sum();
-        let content = if gone == 0 { file.content.clone() } else { keystore.to_bytes(&mut random::fill)? };
+        let content =
+            if gone == 0 { file.content.clone() } else { keystore.to_bytes(&mut random::fill)?.into() };
         Rc::new(Node::File(File { content, modified: None, ..file.clone() }))
     };
     let Node::File(base_file) = base.as_ref() else {
@@ -336,7 +337,7 @@ pub(super) fn plan(
     } else if added.is_empty() {
         base.as_ref().clone()
     } else {
-        let content = rest.to_bytes(&mut random::fill)?;
+        let content = rest.to_bytes(&mut random::fill)?.into();
         Node::File(File { content, modified: None, ..file.clone() })
     };
     stores.bases.insert(path.clone(), base.as_ref().clone());
