@@ -140,18 +140,31 @@ pub(crate) fn positive(text: &str) -> Option<u64> {
 /// # Errors
 /// The maximum number.
 pub(crate) fn check_values(bytes: &[u8]) -> Result<(), String> {
-    let (mut values, mut in_string, mut escaped) = (0, false, false);
-    for byte in bytes {
+    let (mut values, mut at) = (0, 0);
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
+            // Contents of files are long strings.
+            b'"' => at += string_length(&bytes[at..]),
             // Each value but the first follows one of these, or is an empty list.
-            b',' | b'[' | b'{' | b':' if !in_string => values += 1,
+            b',' | b'[' | b'{' | b':' => values += 1,
             _ => {}
         }
     }
     if values <= MAX_VALUES { Ok(()) } else { Err(format!("it has more than {MAX_VALUES} values")) }
+}
+
+/// The length of the string that begins here, its closing quotation mark included.
+fn string_length(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
+        at += found + 1;
+        if bytes[at - 1] == b'"' {
+            return at;
+        }
+        at += 1;
+    }
+    bytes.len()
 }
 
 /// serde's message on a variant of an enumeration that this trustup does not know; `None` for any other error.
@@ -218,6 +231,21 @@ mod tests {
 
     fn read(text: &str) -> Result<Content, Unreadable> {
         FORMAT.read(text.as_bytes(), "/x")
+    }
+
+    #[test]
+    fn a_string_ends_at_its_quotation_mark() {
+        for (text, length) in [
+            (&br#"","#[..], 1),
+            (br#"a":1"#, 2),
+            (br#"\"[,\\":"#, 7),
+            (br#"\\\"","#, 5),
+            (br#"open"#, 4),
+            (br#"open\"#, 5),
+            (b"", 0),
+        ] {
+            assert_eq!(string_length(text), length, "{}", String::from_utf8_lossy(text));
+        }
     }
 
     #[test]

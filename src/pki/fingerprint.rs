@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::{Digest, Sha256};
+use ring::digest;
 
 use crate::error::{Error, Result};
 
@@ -17,7 +17,9 @@ pub struct Fingerprint([u8; 32]);
 impl Fingerprint {
     /// The fingerprint of `bytes` (a certificate's DER, or a file).
     pub fn of(bytes: &[u8]) -> Self {
-        Fingerprint(Sha256::digest(bytes).into())
+        let mut digest = [0; 32];
+        digest.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+        Fingerprint(digest)
     }
 
     /// The 32 bytes.

@@ -8,6 +8,7 @@
 mod attributes;
 pub(crate) mod budget;
 pub(crate) mod checkpoint;
+pub(crate) mod content;
 mod credentials;
 pub(crate) mod directory;
 pub(crate) mod executables;

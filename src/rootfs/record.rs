@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::pki::fingerprint::Fingerprint;
+use crate::rootfs::content::Content;
 use crate::rootfs::tree::{File, Node};
 use crate::versioned::UnknownFields;
 
@@ -93,28 +94,73 @@ pub(crate) struct Places {
     unknown: UnknownFields,
 }
 
+/// So many bytes are compared at once.
+const CHUNK: usize = 256;
+
+/// How many bytes two files share at their beginning.
+fn shared_prefix(one: &[u8], other: &[u8]) -> usize {
+    let chunks = one.chunks_exact(CHUNK).zip(other.chunks_exact(CHUNK));
+    let whole = CHUNK * chunks.take_while(|(one, other)| one == other).count();
+    let rest = one[whole..].iter().zip(&other[whole..]);
+    whole + rest.take_while(|(one, other)| one == other).count()
+}
+
+/// How many bytes two files share at their end.
+fn shared_suffix(one: &[u8], other: &[u8]) -> usize {
+    let chunks = one.rchunks_exact(CHUNK).zip(other.rchunks_exact(CHUNK));
+    let whole = CHUNK * chunks.take_while(|(one, other)| one == other).count();
+    let rest = one[..one.len() - whole].iter().rev().zip(other[..other.len() - whole].iter().rev());
+    whole + rest.take_while(|(one, other)| one == other).count()
+}
+
 /// A file that changed in more places is stored in one piece: a state may have only so many values.
 const MAX_PLACES: usize = 10_000;
+/// What a place takes in the state beside its bytes, approximately.
+const PLACE: usize = 16;
 /// Equal bytes between two changes that are cheaper to store than another change would be.
 const GAP: usize = 32;
 
 impl Places {
-    fn new(old: &[u8], new: &[u8]) -> Self {
-        let differs = |at: usize| new.get(at) != Some(&old[at]);
+    /// The places, if they take less than `most` bytes in the state.
+    fn new(old: &[u8], new: &[u8], most: usize) -> Option<Self> {
         let mut ranges: Vec<(usize, usize)> = Vec::new();
-        for at in (0..old.len()).filter(|at| differs(*at)) {
-            match ranges.last_mut() {
-                Some((_, end)) if at - *end <= GAP => *end = at + 1,
-                _ => ranges.push((at, at + 1)),
+        let mut bytes = 0;
+        for (index, chunk) in old.chunks(CHUNK).enumerate() {
+            let from = index * CHUNK;
+            let there = &new[from.min(new.len())..(from + chunk.len()).min(new.len())];
+            if chunk == there {
+                continue;
+            }
+            for (offset, byte) in chunk.iter().enumerate() {
+                if there.get(offset) == Some(byte) {
+                    continue;
+                }
+                let at = from + offset;
+                match ranges.last_mut() {
+                    Some((_, end)) if at - *end <= GAP => {
+                        bytes += at + 1 - *end;
+                        *end = at + 1;
+                    }
+                    _ => {
+                        bytes += 1;
+                        ranges.push((at, at + 1));
+                    }
+                }
+            }
+            // Base64 takes four characters for three bytes, or more.
+            if bytes / 3 * 4 + ranges.len() * PLACE >= most {
+                return None;
             }
         }
-        let changed = ranges.into_iter().map(|(from, to)| (from, BASE64.encode(&old[from..to]))).collect();
-        Places { length: old.len(), changed, unknown: UnknownFields::default() }
+        let changed: Vec<_> =
+            ranges.into_iter().map(|(from, to)| (from, BASE64.encode(&old[from..to]))).collect();
+        let places = Places { length: old.len(), changed, unknown: UnknownFields::default() };
+        (places.cost() < most).then_some(places)
     }
 
     /// How many bytes it takes in the state, approximately.
     fn cost(&self) -> usize {
-        self.changed.iter().map(|(_, bytes)| bytes.len() + 16).sum()
+        self.changed.iter().map(|(_, bytes)| bytes.len() + PLACE).sum()
     }
 
     fn restore(&self, now: &[u8]) -> Option<Vec<u8>> {
@@ -175,7 +221,7 @@ impl Mark {
             Node::Absent => Mark::Absent,
             Node::Directory { .. } => Mark::Directory,
             Node::Link { target } => Mark::Link(target.clone()),
-            Node::File(file) => Mark::File(Fingerprint::of(&file.content)),
+            Node::File(file) => Mark::File(file.content.sha256()),
             Node::Special => return None,
         })
     }
@@ -197,22 +243,20 @@ impl Saved {
             }
             Node::File(file) => {
                 let after: &[u8] = if let Node::File(after) = after { &after.content } else { &[] };
-                let old = file.content.as_slice();
-                let prefix = old.iter().zip(after).take_while(|(a, b)| a == b).count();
+                let old: &[u8] = &file.content;
+                let prefix = shared_prefix(old, after);
                 let most = old.len().min(after.len()) - prefix;
-                let suffix =
-                    old.iter().rev().zip(after.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
+                let suffix = shared_suffix(&old[old.len() - most..], &after[after.len() - most..]);
                 let middle = BASE64.encode(&old[prefix..old.len() - suffix]);
-                let places = (middle.len() > GAP).then(|| Places::new(old, after));
-                let places = places
-                    .filter(|places| places.changed.len() <= MAX_PLACES && places.cost() < middle.len());
+                let places = if middle.len() > GAP { Places::new(old, after, middle.len()) } else { None };
+                let places = places.filter(|places| places.changed.len() <= MAX_PLACES);
                 let (prefix, suffix, middle) =
                     if places.is_some() { (0, 0, String::new()) } else { (prefix, suffix, middle) };
                 Saved::File {
                     mode: file.mode,
                     owner: file.owner.unwrap_or((0, 0)),
                     modified: file.modified.unwrap_or((0, 0)),
-                    sha256: Fingerprint::of(old),
+                    sha256: file.content.sha256(),
                     prefix,
                     suffix,
                     middle,
@@ -269,6 +313,11 @@ impl Saved {
 
     /// The node as it was, made from the current one. `None` if `now` is not what we left.
     pub(crate) fn restore(&self, now: &Node) -> Option<Node> {
+        self.restore_as(now, |content| content)
+    }
+
+    /// The same with the content that is `known` to have these bytes: it may be hashed already.
+    pub(crate) fn restore_as(&self, now: &Node, known: impl FnOnce(Content) -> Content) -> Option<Node> {
         Some(match self {
             Saved::Absent => Node::Absent,
             Saved::Directory { mode, .. } => Node::Directory { mode: *mode },
@@ -284,7 +333,8 @@ impl Saved {
                         content
                     }
                 };
-                if Fingerprint::of(&content) != *sha256 {
+                let content = known(content.into());
+                if content.sha256() != *sha256 {
                     return None;
                 }
                 Node::File(File {
@@ -305,7 +355,7 @@ mod tests {
 
     fn file(content: &[u8]) -> Node {
         Node::File(File {
-            content: content.to_vec(),
+            content: content.to_vec().into(),
             mode: 0o644,
             owner: Some((1, 2)),
             modified: Some((3, 4)),
@@ -357,6 +407,21 @@ mod tests {
             assert_eq!(saved.restore(&file(new)), Some(file(old)));
             assert_eq!(saved.restore(&file(&new[1..])), None);
         }
+    }
+
+    #[test]
+    fn what_is_shared_is_counted_to_the_byte() {
+        let old: Vec<u8> = (0..4 * CHUNK).map(|at| (at / 7) as u8).collect();
+        for at in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 4 * CHUNK - 1] {
+            let mut new = old.clone();
+            new[at] ^= 1;
+            assert_eq!((shared_prefix(&old, &new), shared_suffix(&old, &new)), (at, old.len() - at - 1));
+            assert_eq!(
+                (shared_prefix(&old, &old[..at]), shared_suffix(&old, &old[at..])),
+                (at, old.len() - at)
+            );
+        }
+        assert_eq!((shared_prefix(&old, &old), shared_suffix(&old, &old)), (old.len(), old.len()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::rootfs::budget::{self, Category};
+use crate::rootfs::content::Content;
 use crate::rootfs::directory::Directory;
 use crate::rootfs::{FileKind, Meta, Sysroot};
 
@@ -36,7 +37,7 @@ pub(crate) enum Node {
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct File {
     /// The bytes.
-    pub(crate) content: Vec<u8>,
+    pub(crate) content: Content,
     /// Permission bits, octal.
     pub(crate) mode: u32,
     /// Owner and group; `None` in a plan: the current user. Also `None` if we could not give a file away anyway.
@@ -49,8 +50,8 @@ pub(crate) struct File {
 
 impl File {
     /// A file that a plan makes: this content and mode, owned by the current user.
-    pub(crate) fn new(content: Vec<u8>, mode: u32) -> Self {
-        File { content, mode, owner: None, modified: None, mount_point: false }
+    pub(crate) fn new(content: impl Into<Content>, mode: u32) -> Self {
+        File { content: content.into(), mode, owner: None, modified: None, mount_point: false }
     }
 }
 
@@ -142,7 +143,7 @@ pub(crate) fn read_entry(directory: &Directory, name: &str) -> Result<(Node, Opt
 
 fn file(content: Vec<u8>, meta: &Meta) -> Node {
     Node::File(File {
-        content,
+        content: content.into(),
         mode: meta.mode & !SPECIAL,
         owner: crate::host::privilege::is_root().then_some((meta.uid, meta.gid)),
         modified: Some(meta.modified),

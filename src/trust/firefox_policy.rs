@@ -325,7 +325,10 @@ mod tests {
             assert!(named(after.as_bytes()).contains(&"/n".to_owned()), "{after}");
             // Our record of it only removes, whatever was there.
             let node = |text: &str| {
-                crate::rootfs::tree::Node::File(crate::rootfs::tree::File::new(text.into(), MODE))
+                crate::rootfs::tree::Node::File(crate::rootfs::tree::File::new(
+                    text.as_bytes().to_vec(),
+                    MODE,
+                ))
             };
             let before = Saved::new(&node(before), &node(after)).expect("saved");
             assert!(owners::may_keep(PATH, &PathRecord::new(before, Mark::Absent)));

@@ -3,6 +3,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod bootstrap;
+pub(crate) mod cacerts;
 pub mod distro;
 pub mod facts;
 pub(crate) mod firefox_policy;

@@ -195,9 +195,11 @@ pub(crate) fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> 
     let mut made = Vec::new();
     let mut removed = Vec::new();
     let mut kept: BTreeSet<String> = BTreeSet::new();
+    let mut ready: BTreeSet<&str> = BTreeSet::new();
     for path in order {
         let (node, reason) = wanted[path];
-        if *node != Node::Absent {
+        // Hundreds of files may be in one directory.
+        if *node != Node::Absent && ready.insert(split(path).0) {
             for directory in missing_ancestors(view, path)? {
                 if kept.insert(directory.clone()) {
                     made.push(PlannedChange {
@@ -210,9 +212,9 @@ pub(crate) fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> 
                 }
             }
             kept.extend(ancestors(path));
-            if matches!(node, Node::Directory { .. }) {
-                kept.insert(path.to_owned());
-            }
+        }
+        if matches!(node, Node::Directory { .. }) {
+            kept.insert(path.to_owned());
         }
         let actual = view.actual(path)?;
         if !actual.satisfies(node) {

@@ -7,14 +7,16 @@ use std::rc::Rc;
 
 use crate::error::Result;
 use crate::pki::cert::readers::{self, Reader};
-use crate::pki::cert::{Certificate, is_decodable, pem};
+use crate::pki::cert::{CachedDer, Certificate, CertificateCache, is_decodable, pem};
 use crate::pki::fingerprint::Fingerprint;
 use crate::pki::keystore::{Keystore, KeystoreFormat, KeystoreProblem};
 use crate::pki::nss::{CERT_DB, Databases, KEY_DB};
+use crate::rootfs::content::Content;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
 use crate::text;
+use crate::trust::cacerts;
 use crate::trust::nix_store;
 use crate::trust::p11_format::certificates_in_edk2;
 use crate::trust::updater::rehash;
@@ -54,12 +56,12 @@ pub(crate) fn judge(
         Node::File(file) if matches!(actual.as_ref(), Node::File(now) if is_cut_out_of(&file.content, &now.content)) => {
             Vec::new()
         }
-        Node::File(file) => readable(&file.content),
+        Node::File(file) => readable(view, &file.content),
         Node::Link { target } => match view.follow_actual(&join(split(&view.location(path)?).0, target))? {
             // Only Nix writes in its store: the link follows its profile, and what that adds is reported as a gain.
             Some((end, _)) if nix_store::holds(&end) => Vec::new(),
             Some((_, end)) => match end.as_ref() {
-                Node::File(file) => readable(&file.content),
+                Node::File(file) => readable(view, &file.content),
                 // A whole directory of roots replaces the current node: its content cannot be known.
                 Node::Directory { .. } if *actual != before => {
                     return Ok(Plausibility::Doubted("it would be a link to a directory".to_owned()));
@@ -104,8 +106,8 @@ pub(crate) fn gained(view: &View, path: &str, before: &Node) -> Result<Vec<(Fing
         return Ok(trusted(before).into_iter().filter(|root| !now.contains(root)).collect());
     }
     let now = offered(view, path)?;
-    let former = readable(&file.content).into_iter().filter(|root| !now.contains(&root.fingerprint));
-    Ok(former.map(|root| (root.fingerprint, root.name)).collect())
+    let former = readable(view, &file.content).into_iter().filter(|root| !now.contains(&root.fingerprint));
+    Ok(former.map(|root| (root.fingerprint, root.name())).collect())
 }
 
 /// The current mode and owner, where `before` would add to them.
@@ -137,45 +139,64 @@ fn attributes(before: Node, actual: &Node) -> Plausibility {
 }
 
 /// A certificate that some program finds in a file.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Readable {
     fingerprint: Fingerprint,
-    name: String,
+    /// What was found, unless only its fingerprint is known.
+    found: Option<Rc<CachedDer>>,
+}
+
+impl Readable {
+    /// Its subject, for people.
+    fn name(&self) -> String {
+        match &self.found {
+            Some(found) => {
+                found.certificate().map(|found| text::escape(&found.subject())).unwrap_or_default()
+            }
+            None => "a root".to_owned(),
+        }
+    }
 }
 
 fn named(roots: &[&Readable]) -> String {
     let all: Vec<String> =
-        roots.iter().take(NAMED).map(|root| format!("{} ({})", root.name, root.fingerprint)).collect();
+        roots.iter().take(NAMED).map(|root| format!("{} ({})", root.name(), root.fingerprint)).collect();
     let more = roots.len().saturating_sub(NAMED);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     format!("{}{more}", all.join(", "))
 }
 
 /// Every certificate that at least one kind of program could find in a file of these bytes.
-fn readable(content: &[u8]) -> Vec<Readable> {
-    let of_der = |der: &[u8]| Readable {
-        fingerprint: Fingerprint::of(der),
-        name: Certificate::from_der(der).map(|found| text::escape(&found.subject())).unwrap_or_default(),
-    };
-    let mut found = Vec::new();
-    for der in ders(content) {
-        found.push(of_der(&der));
-    }
+fn readable(view: &View, content: &Content) -> Vec<Readable> {
+    struct ReadableOnce(Vec<Readable>);
+    let of_java = || cacerts::trusted(view, content).0.clone().unwrap_or_default();
+    view.derive(content, |content| ReadableOnce(readable_in(content, view.parsed(), of_java))).0.clone()
+}
+
+fn readable_in(
+    content: &[u8],
+    cache: &CertificateCache,
+    of_java: impl FnOnce() -> Vec<Fingerprint>,
+) -> Vec<Readable> {
+    let of_der = |found: Rc<CachedDer>| Readable { fingerprint: found.fingerprint(), found: Some(found) };
+    let mut found: Vec<Readable> = ders(content, cache).into_iter().map(of_der).collect();
     if KeystoreFormat::of(content).is_ok() {
-        let stored = Keystore::trusted_without_password(content).unwrap_or_default();
-        found.extend(
-            stored.into_iter().map(|fingerprint| Readable { fingerprint, name: "a root".to_owned() }),
-        );
+        found.extend(of_java().into_iter().map(|fingerprint| Readable { fingerprint, found: None }));
     }
-    let efi = certificates_in_edk2(content).unwrap_or_default();
-    found.extend(efi.iter().map(|certificate| of_der(certificate.der())));
+    let efi = certificates_in_edk2(content, cache).unwrap_or_default();
+    found.extend(efi.iter().map(|certificate| of_der(cache.der(certificate.der()))));
     found
 }
 
 /// The certificates of a file of certificates that some reader decodes.
-fn ders(content: &[u8]) -> Vec<Vec<u8>> {
-    if let Some(regular) = readers::read_regular(content) {
+fn ders(content: &[u8], cache: &CertificateCache) -> Vec<Rc<CachedDer>> {
+    // Those with trust settings, too, have one meaning for all who read them.
+    if let Some(regular) = readers::read_regular_as_openssl(content, cache) {
         return regular;
+    }
+    // Without a marker, only p11-kit finds something: a file that is one certificate.
+    if memchr::memmem::find(content, b"-----BEGIN ").is_none() {
+        return if is_decodable(content) { vec![cache.der(content)] } else { Vec::new() };
     }
     let mut found: Vec<Vec<u8>> =
         Reader::OF_BUNDLES.iter().flat_map(|reader| reader.read(content).certificates).collect();
@@ -183,7 +204,7 @@ fn ders(content: &[u8]) -> Vec<Vec<u8>> {
     found.extend(blocks.filter(|der| is_decodable(der)));
     found.sort_unstable();
     found.dedup();
-    found
+    found.iter().map(|der| cache.der(der)).collect()
 }
 
 /// The fingerprints of every certificate that can be read in the file to which `path` leads now.
@@ -195,7 +216,7 @@ pub(crate) fn present(view: &View, path: &str) -> Result<BTreeSet<Fingerprint>> 
     if let Some((location, node)) = view.follow_actual(path)?
         && let Node::File(file) = node.as_ref()
     {
-        found.extend(readable(&file.content).into_iter().map(|root| root.fingerprint));
+        found.extend(readable(view, &file.content).into_iter().map(|root| root.fingerprint));
         found.extend(view.contents(&location, &node).certificates.iter().map(Certificate::fingerprint));
     }
     Ok(found)
@@ -203,7 +224,9 @@ pub(crate) fn present(view: &View, path: &str) -> Result<BTreeSet<Fingerprint>> 
 
 /// The fingerprints of what at least one kind of program could find in a file of these bytes.
 pub(crate) fn in_content(content: &[u8]) -> BTreeSet<Fingerprint> {
-    readable(content).into_iter().map(|root| root.fingerprint).collect()
+    let of_java = || Keystore::trusted_without_password(content).unwrap_or_default();
+    let found = readable_in(content, &CertificateCache::default(), of_java);
+    found.into_iter().map(|root| root.fingerprint).collect()
 }
 
 /// The fingerprints that the file at the end of `path` offers now. In a damaged file these are what at least one kind
@@ -218,10 +241,12 @@ pub(crate) fn offered(view: &View, path: &str) -> Result<BTreeSet<Fingerprint>> 
         return Ok(BTreeSet::new());
     };
     let content = &file.content;
-    let blocks = pem::blocks(content);
-    if blocks.is_empty() || readers::read_regular(content).is_some() {
-        return Ok(in_content(content));
+    if pem::spans(content).next().is_none()
+        || readers::read_regular_as_openssl(content, view.parsed()).is_some()
+    {
+        return Ok(readable(view, content).into_iter().map(|root| root.fingerprint).collect());
     }
+    let blocks = pem::blocks(content);
     let found = Reader::OF_BUNDLES.iter().flat_map(|reader| reader.read(content).certificates);
     let found: BTreeSet<Fingerprint> = found.map(|der| Fingerprint::of(&der)).collect();
     let mut sound = BTreeSet::new();
@@ -352,10 +377,10 @@ fn is_cut_out_of(before: &[u8], now: &[u8]) -> bool {
 pub(crate) fn is_store(content: &[u8]) -> bool {
     const SQLITE: &[u8] = b"SQLite format 3\0";
     content.iter().all(u8::is_ascii_whitespace)
-        || !ders(content).is_empty()
+        || !ders(content, &CertificateCache::default()).is_empty()
         || pem::blocks(content).iter().any(|block| block.label.ends_with("CERTIFICATE"))
         || KeystoreFormat::of(content) != Err(KeystoreProblem::NotAKeystore)
-        || certificates_in_edk2(content).is_some_and(|found| !found.is_empty())
+        || certificates_in_edk2(content, &CertificateCache::default()).is_some_and(|found| !found.is_empty())
         || content.starts_with(SQLITE)
 }
 

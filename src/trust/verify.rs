@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::error::{Error, Result};
-use crate::pki::cert::readers::{self, Reader, openssl};
+use crate::pki::cert::readers::{self, Reader, Reading, openssl};
 use crate::pki::cert::{Certificate, Purpose};
 use crate::pki::fingerprint::Fingerprint;
-use crate::pki::keystore::Keystore;
+use crate::rootfs::content::Content;
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::text;
+use crate::trust::cacerts;
 use crate::trust::p11_format::certificates_in_edk2;
 use crate::trust::updater::rehash;
 use crate::trust::updater::{Output, OutputKind};
@@ -98,14 +99,17 @@ fn bundle(view: &View, side: Side, path: &str, offer: &mut Offer) -> Result<()> 
     let certificates = contents.certificates.iter();
     if offer.purpose.is_none() {
         // A bundle with trust settings: only OpenSSL reads it, and p11-kit's own tools.
-        let reading = readers::read(&file.content, &[Reader::OpenSsl]);
+        struct ReadByOpenssl(Reading);
+        let read = |content: &Content| readers::read_with(content, &[Reader::OpenSsl], view.parsed());
+        let reading = &view.derive(&file.content, |content| ReadByOpenssl(read(content))).0;
         offer.damage = reading.problem();
-        let offered: BTreeSet<Fingerprint> = reading.offered.into_iter().collect();
+        let offered: BTreeSet<Fingerprint> = reading.offered.iter().copied().collect();
         offer.roots = certificates.filter(|one| offered.contains(&one.fingerprint())).map(name).collect();
         return Ok(());
     }
-    offer.damage = contents.reading.problem();
-    let offered: BTreeSet<&Fingerprint> = contents.reading.offered.iter().collect();
+    let reading = contents.reading();
+    offer.damage = reading.problem();
+    let offered: BTreeSet<&Fingerprint> = reading.offered.iter().collect();
     offer.roots = certificates.filter(|one| offered.contains(&one.fingerprint())).map(name).collect();
     Ok(())
 }
@@ -115,7 +119,7 @@ fn signature_list(view: &View, side: Side, path: &str, offer: &mut Offer) -> Res
     offer.exists = true;
     let Node::File(file) = node.as_ref() else { return Ok(()) };
     offer.mount_point = file.mount_point;
-    match certificates_in_edk2(&file.content) {
+    match certificates_in_edk2(&file.content, view.parsed()) {
         Some(certificates) => offer.roots = certificates.iter().map(name).collect(),
         None => offer.damage = Some("it is not a list of EFI signatures".to_owned()),
     }
@@ -128,8 +132,8 @@ fn keystore(view: &View, side: Side, path: &str, offer: &mut Offer) -> Result<()
     offer.exists = true;
     let Node::File(file) = node.as_ref() else { return Ok(()) };
     offer.mount_point = file.mount_point;
-    match Keystore::trusted_without_password(&file.content) {
-        Ok(found) => offer.roots = found.into_iter().map(|one| (one, one.short(16))).collect(),
+    match &cacerts::trusted(view, &file.content).0 {
+        Ok(found) => offer.roots = found.iter().map(|one| (*one, one.short(16))).collect(),
         Err(problem) => offer.damage = Some(problem.to_string()),
     }
     Ok(())
@@ -167,7 +171,7 @@ pub(crate) fn hashed_certificates(view: &View, side: Side, path: &str) -> Result
             let contents = view.contents(&location, &node);
             let of_subject =
                 contents.certificates.iter().filter(|certificate| certificate.subject_hash() == hash);
-            let Some((found, is_whole)) = found_by_hash(node.as_ref(), &contents) else {
+            let Some((found, is_whole)) = found_by_hash(view, node.as_ref(), &contents) else {
                 certificates.extend(of_subject.cloned());
                 continue;
             };
@@ -182,10 +186,22 @@ pub(crate) fn hashed_certificates(view: &View, side: Side, path: &str) -> Result
 }
 
 /// What OpenSSL finds in a file to which a hash link leads, and whether it reads it to the end; `None`: everything.
-fn found_by_hash(node: &Node, contents: &FileCertificates) -> Option<(BTreeSet<Fingerprint>, bool)> {
+fn found_by_hash(
+    view: &View,
+    node: &Node,
+    contents: &FileCertificates,
+) -> Option<(BTreeSet<Fingerprint>, bool)> {
     let Node::File(file) = node else { return None };
-    let is_regular = contents.reading.faults.is_empty() && !contents.reading.offered.is_empty();
-    if is_regular && contents.reading.offered.len() == contents.certificates.len() {
+    if contents.is_regular() {
+        return None;
+    }
+    let regular = readers::read_regular_as_openssl(&file.content, view.parsed());
+    if regular.is_some_and(|found| !found.is_empty()) {
+        return None;
+    }
+    let reading = contents.reading();
+    let is_regular = reading.faults.is_empty() && !reading.offered.is_empty();
+    if is_regular && reading.offered.len() == contents.certificates.len() {
         return None;
     }
     let findings = openssl::read_hashed(&file.content);

@@ -7,6 +7,7 @@
 
 mod contents;
 mod doubts;
+mod known;
 mod planned;
 
 use std::cell::{Cell, RefCell};
@@ -14,18 +15,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 pub(crate) use self::contents::FileCertificates;
-use self::contents::ParsedCertificates;
+use self::known::KnownContents;
 use crate::error::{Error, Result};
 use crate::pki::cert::Certificate;
-use crate::rootfs::budget;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::tree::{self, Node};
 use crate::rootfs::{MAX_HOPS, Meta, Obstacle, Sysroot, remedy, split};
 use crate::trust::ours::Ours;
 use crate::trust::owners::{self, Existing, Rest};
-
-/// The actual or original nodes of one place, and what is in them.
-type SeenNodes = Vec<(Rc<Node>, Rc<FileCertificates>)>;
 
 /// The node at a path, and its `statx` result (`None`: there was nothing).
 type Stood = (Option<Meta>, Rc<Node>);
@@ -58,8 +55,7 @@ pub struct View<'a> {
     /// What an earlier view saw: a path that the kernel reports as unchanged is not read again.
     before: HashMap<String, Stood>,
     original: RefCell<HashMap<String, Rc<Node>>>,
-    contents: RefCell<HashMap<String, SeenNodes>>,
-    parsed: Rc<RefCell<ParsedCertificates>>,
+    known: Rc<KnownContents>,
     /// The names in directories, without us and with us.
     names: RefCell<BTreeMap<String, Vec<String>>>,
     actual_names: RefCell<BTreeMap<String, Vec<String>>>,
@@ -92,8 +88,7 @@ impl<'a> View<'a> {
             actual: RefCell::default(),
             before: HashMap::new(),
             original: RefCell::default(),
-            contents: RefCell::default(),
-            parsed: Rc::default(),
+            known: Rc::default(),
             names: RefCell::default(),
             actual_names: RefCell::default(),
             frozen: Cell::new(false),
@@ -194,7 +189,7 @@ impl<'a> View<'a> {
         let node = match (&meta, self.before.get(path)) {
             (None, _) => Rc::new(Node::Absent),
             (Some(_), Some((before, node))) if *before == meta => Rc::clone(node),
-            (Some(meta), _) => Rc::new(tree::read_known(self.sysroot, path, meta)?),
+            (Some(meta), _) => Rc::new(self.known.node(path, tree::read_known(self.sysroot, path, meta)?)),
         };
         self.actual.borrow_mut().insert(path.to_owned(), (meta, Rc::clone(&node)));
         Ok(node)
@@ -208,10 +203,12 @@ impl<'a> View<'a> {
         }
         let actual = self.actual(path)?;
         let recorded = match self.recorded.get(path).and_then(|recorded| self.ours.records.get(recorded)) {
-            Some(record) if record.after.matches(&actual) => match record.before.restore(&actual) {
-                Some(before) => self.believed(path, before)?,
-                None => None,
-            },
+            Some(record) if record.after.matches(&actual) => {
+                match record.before.restore_as(&actual, |content| self.known.content(path, content)) {
+                    Some(before) => self.believed(path, before)?,
+                    None => None,
+                }
+            }
             _ => None,
         };
         let node = match recorded {
@@ -268,7 +265,7 @@ impl<'a> View<'a> {
                     None | Some(Rest::Same) => actual,
                     Some(Rest::Nothing) => Rc::new(Node::Absent),
                     Some(Rest::Content(content)) => {
-                        Rc::new(Node::File(tree::File { content, ..file.clone() }))
+                        Rc::new(Node::File(tree::File { content: content.into(), ..file.clone() }))
                     }
                 })
             }
@@ -426,36 +423,6 @@ impl<'a> View<'a> {
         Ok(None)
     }
 
-    /// What is in a node that is, or would be, at `location`.
-    pub(crate) fn contents(&self, location: &str, node: &Rc<Node>) -> Rc<FileCertificates> {
-        let mut cache = self.contents.borrow_mut();
-        let known = cache.entry(location.to_owned()).or_default();
-        if let Some((_, contents)) = known.iter().find(|(seen, _)| Rc::ptr_eq(seen, node)) {
-            return Rc::clone(contents);
-        }
-        let contents = Rc::new(match node.as_ref() {
-            Node::File(file) => self.parse(location, &file.content),
-            _ => FileCertificates::default(),
-        });
-        known.push((Rc::clone(node), Rc::clone(&contents)));
-        contents
-    }
-
-    /// Nothing if the run has parsed as many certificates as it may: then [`budget::check`] fails.
-    fn parse(&self, location: &str, content: &[u8]) -> FileCertificates {
-        let place = self.sysroot.display(location);
-        let mut parsed = self.parsed.borrow_mut();
-        let before = parsed.len();
-        let contents = contents::parse(content, &mut parsed, budget::certificates_left(&place));
-        // The total of the file is not known if too many of its certificates are new.
-        let of_this_file = (parsed.len() - before) as u64;
-        if budget::certificates(&place, of_this_file).is_ok() {
-            contents.unwrap_or_default()
-        } else {
-            FileCertificates::default()
-        }
-    }
-
     /// The certificates in the file at `path` without us; what cannot be parsed is omitted.
     pub(crate) fn certificates(&self, path: &str) -> Result<Vec<Certificate>> {
         if self.read(path)?.is_none() {
@@ -473,15 +440,24 @@ impl<'a> View<'a> {
         matches!(node.as_ref(), Node::File(_)).then(|| self.contents(&location, &node).certificates.clone())
     }
 
+    /// The same tree, in which this is ours instead.
+    pub(crate) fn with_ours(&self, ours: Ours) -> Result<View<'a>> {
+        Ok(View {
+            actual: self.actual.clone(),
+            known: Rc::clone(&self.known),
+            beneath: Rc::clone(&self.beneath),
+            ..View::of(self.sysroot, Rc::new(ours))?
+        })
+    }
+
     /// A view that reads everything again, for the time after this one. It takes over only nodes with the same inode
     /// that have not changed according to the kernel's own count (which no program can set).
     pub(crate) fn afresh(&self) -> Result<View<'a>> {
         self.sysroot.look_again();
         let view = View::of(self.sysroot, Rc::clone(&self.ours))?;
         Ok(View {
-            parsed: Rc::clone(&self.parsed),
             before: self.actual.borrow().clone(),
-            contents: self.contents.clone(),
+            known: Rc::clone(&self.known),
             beneath: Rc::clone(&self.beneath),
             ..view
         })

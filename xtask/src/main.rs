@@ -18,8 +18,9 @@ usage: cargo xtask dist  [--target TRIPLE]
   dist   builds the static release binary and puts it at target/static/trustup; fails if it needs
          a dynamic linker or is over the size budget
   bench  measures it beside `update-ca-certificates --fresh` on the same Debian tree (needs root:
-         the real tool runs in a chroot), beside keytool and certutil, and beside step. Without
-         --tree the tree is made by debootstrap and kept; --binary measures one that is built already
+         the real tool runs in a chroot), beside p11-kit's extractions on a tree laid out as Fedora,
+         beside keytool and certutil, and beside step; valgrind counts instructions. Without --tree
+         the tree is made by debootstrap and kept; --binary measures one that is built already
 ";
 
 fn main() -> ExitCode {

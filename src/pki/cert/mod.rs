@@ -20,6 +20,7 @@ use crate::text;
 
 mod anchor_name;
 mod block;
+mod cache;
 mod cert_aux;
 mod curve;
 pub(crate) mod der;
@@ -53,6 +54,7 @@ mod wrapped;
 
 pub use anchor_name::anchor_name;
 pub(crate) use anchor_name::is_anchor_name;
+pub(crate) use cache::{CachedDer, CertificateCache};
 pub(crate) use name::dotted;
 pub(crate) use only::holds_only_certificates;
 pub(crate) use purpose::Purpose;
@@ -89,6 +91,7 @@ struct CachedFields {
     version: u32,
     serial: Vec<u8>,
     subject: Vec<u8>,
+    label: String,
     subject_hash: u32,
     issuer: Vec<u8>,
     not_before: i64,
@@ -126,6 +129,10 @@ impl Certificate {
     /// Parses the DER of one certificate; bytes after it are an error (threat T3). The error is a reason, in a form
     /// that can follow a colon.
     pub fn from_der(der: &[u8]) -> Result<Certificate, String> {
+        Certificate::parse(der, || Fingerprint::of(der))
+    }
+
+    fn parse(der: &[u8], fingerprint: impl FnOnce() -> Fingerprint) -> Result<Certificate, String> {
         if der.len() > SIZE_LIMIT {
             return Err(format!("not an X.509 certificate: {} bytes, more than {SIZE_LIMIT}", der.len()));
         }
@@ -145,11 +152,12 @@ impl Certificate {
             return Err("not an X.509 certificate: a malformed name".to_owned());
         }
         Ok(Certificate(Arc::new(CachedFields {
-            fingerprint: Fingerprint::of(der),
+            fingerprint: fingerprint(),
             // X.509 counts from zero.
             version: parsed.version().0.saturating_add(1),
             serial: parsed.raw_serial().to_vec(),
             subject_hash: subject_hash::subject_hash(&subject),
+            label: name::label(&subject),
             subject,
             issuer,
             not_before: parsed.validity().not_before.timestamp(),
@@ -187,7 +195,7 @@ impl Certificate {
     /// The name that trust stores show: the subject's first CN, else OU, else O, else `certificate`. Raw: it may hold
     /// any character until [`policy::check`] has passed; [`crate::text::slug`] makes a file name of it.
     pub fn label(&self) -> String {
-        name::label(&self.0.subject)
+        self.0.label.clone()
     }
 
     /// Whether the subject has a CN, OU or O for [`Certificate::label`] to show.

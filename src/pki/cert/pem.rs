@@ -46,6 +46,22 @@ pub(crate) enum PemFault {
     NotBase64,
 }
 
+/// Where a block is, before its body is decoded.
+pub(crate) struct Span<'a> {
+    /// The text between `-----BEGIN ` and the dashes: printable ASCII.
+    label: &'a str,
+    /// From the BEGIN marker to the END marker, both included.
+    pub(crate) text: Range<usize>,
+    /// What is between the markers.
+    body: Range<usize>,
+    /// The block's bytes in the file, its END line and that line's ending included.
+    pub(crate) range: Range<usize>,
+    /// Whether there is an END marker of this label.
+    pub(super) is_closed: bool,
+    /// Whether BEGIN and END are alone on their lines.
+    own_lines: bool,
+}
+
 /// A BEGIN or END marker.
 struct Boundary<'a> {
     begin: bool,
@@ -61,6 +77,11 @@ pub fn blocks(bytes: &[u8]) -> Vec<PemBlock> {
 
 /// The same, one after the other: for possibly hostile input, in which a block costs more memory than its bytes.
 pub(super) fn iter(bytes: &[u8]) -> impl Iterator<Item = PemBlock> {
+    spans(bytes).map(|span| block(bytes, &span))
+}
+
+/// Where the blocks of a file are: the same ones, not decoded.
+pub(crate) fn spans(bytes: &[u8]) -> impl Iterator<Item = Span<'_>> {
     let mut open: Option<Boundary<'_>> = None;
     let mut position = 0;
     std::iter::from_fn(move || {
@@ -69,21 +90,41 @@ pub(super) fn iter(bytes: &[u8]) -> impl Iterator<Item = PemBlock> {
             if boundary.begin {
                 let start = boundary.range.start;
                 if let Some(open) = open.replace(boundary) {
-                    return Some(block(bytes, &open, open.range.end..start, start, Some(PemFault::NoEnd)));
+                    return Some(Span::open(&open, start));
                 }
             } else if let Some(open) = open.take() {
-                let fault = (open.label != boundary.label).then_some(PemFault::NoEnd);
+                let is_closed = open.label == boundary.label;
                 position = line_end(bytes, boundary.range.end).unwrap_or(boundary.range.end);
-                let body = open.range.end..boundary.range.start;
-                let mut block = block(bytes, &open, body, position, fault);
-                block.own_lines &= stands_alone(bytes, &boundary.range);
-                return Some(block);
+                return Some(Span {
+                    label: open.label,
+                    text: open.range.start..boundary.range.end,
+                    body: open.range.end..boundary.range.start,
+                    range: open.range.start..position,
+                    is_closed,
+                    own_lines: is_closed
+                        && stands_alone(bytes, &open.range)
+                        && stands_alone(bytes, &boundary.range),
+                });
             }
         }
         position = bytes.len();
-        let open = open.take()?;
-        Some(block(bytes, &open, open.range.end..position, position, Some(PemFault::NoEnd)))
+        Some(Span::open(&open.take()?, position))
     })
+}
+
+impl<'a> Span<'a> {
+    /// A block without an END marker, which ends at `end`.
+    fn open(begin: &Boundary<'a>, end: usize) -> Self {
+        let range = begin.range.start..end;
+        Span {
+            label: begin.label,
+            text: range.clone(),
+            body: begin.range.end..end,
+            range,
+            is_closed: false,
+            own_lines: false,
+        }
+    }
 }
 
 /// A certificate as PEM: 64 columns, LF, a newline at the end.
@@ -125,29 +166,28 @@ pub(super) fn without_blanks(body: &[u8]) -> Vec<u8> {
     dense
 }
 
-fn block(
-    bytes: &[u8],
-    begin: &Boundary<'_>,
-    body: Range<usize>,
-    end: usize,
-    fault: Option<PemFault>,
-) -> PemBlock {
-    let der = fault.is_none().then(|| {
-        let mut dense = without_blanks(without_headers(&bytes[body]));
+fn block(bytes: &[u8], span: &Span<'_>) -> PemBlock {
+    let der = span.is_closed.then(|| {
+        let mut dense = without_blanks(without_headers(&bytes[span.body.clone()]));
         let der = LENIENT.decode(&dense).ok();
         // Certificates are many and not secret.
-        if begin.label.ends_with("PRIVATE KEY") {
+        if span.label.ends_with("PRIVATE KEY") {
             dense.zeroize();
         }
         der
     });
     let der = der.flatten();
+    let fault = match (span.is_closed, &der) {
+        (false, _) => Some(PemFault::NoEnd),
+        (true, None) => Some(PemFault::NotBase64),
+        (true, Some(_)) => None,
+    };
     PemBlock {
-        label: begin.label.to_owned(),
-        fault: fault.or(der.is_none().then_some(PemFault::NotBase64)),
+        label: span.label.to_owned(),
         der,
-        range: begin.range.start..end,
-        own_lines: fault.is_none() && stands_alone(bytes, &begin.range),
+        fault,
+        range: span.range.clone(),
+        own_lines: span.own_lines,
     }
 }
 
@@ -155,7 +195,7 @@ fn block(
 fn next_boundary(bytes: &[u8], mut from: usize) -> Option<Boundary<'_>> {
     const DASHES: &[u8] = b"-----";
     loop {
-        from += bytes[from..].iter().position(|byte| *byte == b'-')?;
+        from += memchr::memchr(b'-', &bytes[from..])?;
         if !bytes[from..].starts_with(DASHES) {
             from += 1;
             continue;

@@ -47,7 +47,9 @@ pub(super) fn is_oid(oid: &Tlv<'_>) -> bool {
             (arc, digits) = (0, 0);
         }
     }
-    digits == 0 && !oid.body.is_empty() && name::dotted(oid.body).len() < OID_TEXT_LIMIT
+    // A byte is at most four characters of text; the first stands for two numbers.
+    let is_short = 4 * oid.body.len() + 2 < OID_TEXT_LIMIT;
+    digits == 0 && !oid.body.is_empty() && (is_short || name::dotted(oid.body).len() < OID_TEXT_LIMIT)
 }
 
 /// As short as it can be (X.690 section 8.3.2).

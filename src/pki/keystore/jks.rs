@@ -5,7 +5,7 @@ use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
 
 use super::{EntryContent, KeystoreEntry, KeystoreProblem, StorePassword};
-use crate::pki::cert::Certificate;
+use crate::pki::cert::{Certificate, CertificateCache};
 
 /// The magic number at the beginning of the file.
 pub(super) const MAGIC: [u8; 4] = [0xfe, 0xed, 0xfe, 0xed];
@@ -20,6 +20,7 @@ const X509: &str = "X.509";
 pub(super) fn read(
     bytes: &[u8],
     password: Option<&StorePassword>,
+    cache: &CertificateCache,
 ) -> Result<(u32, Vec<KeystoreEntry>), KeystoreProblem> {
     let (content, checksum) = bytes
         .len()
@@ -32,7 +33,7 @@ pub(super) fn read(
     if !matches!(version, 1 | 2) {
         return Err(KeystoreProblem::Unsupported(format!("JKS of version {version}")));
     }
-    let entries = reader.entries(version).ok_or(KeystoreProblem::damaged("the entries"))?;
+    let entries = reader.entries(version, cache).ok_or(KeystoreProblem::damaged("the entries"))?;
     if password.is_some_and(|password| checksum_of(content, password) != checksum) {
         return Err(KeystoreProblem::WrongPassword);
     }
@@ -41,13 +42,24 @@ pub(super) fn read(
 
 /// The file of these entries.
 pub(super) fn write(version: u32, entries: &[KeystoreEntry], password: &StorePassword) -> Vec<u8> {
+    let mut file = content(version, entries);
+    let checksum = checksum_of(&file, password);
+    file.extend(checksum);
+    file
+}
+
+/// Whether `bytes`, whose checksum is right, are the file of these entries.
+pub(super) fn is_file_of(bytes: &[u8], version: u32, entries: &[KeystoreEntry]) -> bool {
+    bytes.len().checked_sub(CHECKSUM).is_some_and(|at| bytes[..at] == content(version, entries))
+}
+
+/// What comes before the checksum.
+fn content(version: u32, entries: &[KeystoreEntry]) -> Vec<u8> {
     let mut file = MAGIC.to_vec();
     file.extend(version.to_be_bytes());
     // Each entry has more than eight bytes of a file that is in memory, and the file's own count was one of these.
     file.extend(u32::try_from(entries.len()).unwrap_or(u32::MAX).to_be_bytes());
     entries.iter().for_each(|entry| file.extend_from_slice(&entry.raw));
-    let checksum = checksum_of(&file, password);
-    file.extend(checksum);
     file
 }
 
@@ -111,16 +123,16 @@ impl<'a> JksReader<'a> {
         decode_utf(self.bytes(count.into())?)
     }
 
-    fn entries(&mut self, version: u32) -> Option<Vec<KeystoreEntry>> {
+    fn entries(&mut self, version: u32, cache: &CertificateCache) -> Option<Vec<KeystoreEntry>> {
         let count = self.u32()?;
         let mut entries = Vec::new();
         for _ in 0..count {
-            entries.push(self.entry(version)?);
+            entries.push(self.entry(version, cache)?);
         }
         self.0.is_empty().then_some(entries)
     }
 
-    fn entry(&mut self, version: u32) -> Option<KeystoreEntry> {
+    fn entry(&mut self, version: u32, cache: &CertificateCache) -> Option<KeystoreEntry> {
         let start = self.0;
         let tag = self.u32()?;
         let alias = self.utf()?;
@@ -134,7 +146,7 @@ impl<'a> JksReader<'a> {
                 EntryContent::PrivateKey
             }
             TRUSTED => match self.certificate(version)? {
-                (kind, der) if kind == X509 => EntryContent::trusted(der.to_vec()),
+                (kind, der) if kind == X509 => EntryContent::trusted(der, cache),
                 _ => EntryContent::Other,
             },
             _ => return None,

@@ -11,7 +11,7 @@ use x509_parser::der_parser::oid::Oid;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::pki::cert::Certificate;
+use crate::pki::cert::{Certificate, CertificateCache};
 use crate::pki::fingerprint::Fingerprint;
 
 mod alias;
@@ -175,9 +175,8 @@ pub enum EntryContent {
 }
 
 impl EntryContent {
-    fn trusted(der: Vec<u8>) -> EntryContent {
-        let fingerprint = Fingerprint::of(&der);
-        EntryContent::Trusted { der, fingerprint }
+    fn trusted(der: &[u8], cache: &CertificateCache) -> EntryContent {
+        EntryContent::Trusted { der: der.to_vec(), fingerprint: cache.der(der).fingerprint() }
     }
 }
 
@@ -262,7 +261,7 @@ impl fmt::Debug for Keystore {
 
 pub(crate) fn read_without_password(bytes: &[u8]) -> Result<Vec<KeystoreEntry>, KeystoreProblem> {
     match KeystoreFormat::of(bytes)? {
-        KeystoreFormat::Jks => Ok(jks::read(bytes, None)?.1),
+        KeystoreFormat::Jks => Ok(jks::read(bytes, None, &CertificateCache::default())?.1),
         KeystoreFormat::Pkcs12Plain | KeystoreFormat::Pkcs12 => pkcs12::read_plain(bytes),
     }
 }
@@ -280,10 +279,18 @@ impl Keystore {
 
     /// Reads a keystore; [`KeystoreFormat::Pkcs12Plain`] opens with any password.
     pub fn parse(bytes: &[u8], password: &StorePassword) -> Result<Keystore, KeystoreProblem> {
+        Keystore::parse_with(bytes, password, &CertificateCache::default())
+    }
+
+    fn parse_with(
+        bytes: &[u8],
+        password: &StorePassword,
+        cache: &CertificateCache,
+    ) -> Result<Keystore, KeystoreProblem> {
         let format = KeystoreFormat::of(bytes)?;
         let (frame, entries) = match format {
             KeystoreFormat::Jks => {
-                let (version, entries) = jks::read(bytes, Some(password))?;
+                let (version, entries) = jks::read(bytes, Some(password), cache)?;
                 (Frame::Jks { version }, entries)
             }
             KeystoreFormat::Pkcs12Plain | KeystoreFormat::Pkcs12 => {
@@ -306,9 +313,17 @@ impl Keystore {
     /// Reads a keystore that Java reads whole when it opens `cacerts`, without a password, and that can be changed
     /// without randomness: a JKS with `changeit`, or PKCS#12 without MAC and encryption.
     pub(crate) fn parse_cacerts(bytes: &[u8]) -> Result<Keystore, KeystoreProblem> {
+        Keystore::parse_cacerts_with(bytes, &CertificateCache::default())
+    }
+
+    /// The same with what was parsed before.
+    pub(crate) fn parse_cacerts_with(
+        bytes: &[u8],
+        cache: &CertificateCache,
+    ) -> Result<Keystore, KeystoreProblem> {
         match KeystoreFormat::of(bytes)? {
             KeystoreFormat::Jks | KeystoreFormat::Pkcs12Plain => {
-                Keystore::parse(bytes, &StorePassword::default())
+                Keystore::parse_with(bytes, &StorePassword::default(), cache)
             }
             KeystoreFormat::Pkcs12 => {
                 Err(KeystoreProblem::Unsupported("a MAC or encrypted entries".to_owned()))

@@ -4,10 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::alias::numbered;
-use super::{EntryContent, Keystore, StorePassword, jks};
+use super::{EntryContent, Keystore, KeystoreEntry, StorePassword, jks};
 use crate::error::Error;
-use crate::pki::cert::Certificate;
+use crate::pki::cert::{Certificate, CertificateCache};
 use crate::pki::fingerprint::Fingerprint;
+
+/// p11-kit writes this version of JKS.
+const VERSION: u32 = 2;
 
 /// One root, before clashing aliases are numbered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,14 +31,13 @@ impl ListedRoot {
 
 /// The file of these roots, in this order; `date` in milliseconds since 1970 (p11-kit's are whole seconds).
 pub fn write(roots: &[ListedRoot], date: i64) -> Result<Vec<u8>, super::KeystoreProblem> {
-    const VERSION: u32 = 2;
+    Ok(jks::write(VERSION, &entries(roots, date)?, &StorePassword::default()))
+}
+
+fn entries(roots: &[ListedRoot], date: i64) -> Result<Vec<KeystoreEntry>, super::KeystoreProblem> {
     let aliases = numbered(roots.iter().map(|root| root.alias.as_str()));
-    let entries: Result<Vec<_>, _> = roots
-        .iter()
-        .zip(&aliases)
-        .map(|(root, alias)| jks::entry(VERSION, alias, &root.certificate, date))
-        .collect();
-    Ok(jks::write(VERSION, &entries?, &StorePassword::default()))
+    let entry = |(root, alias): (&ListedRoot, &String)| jks::entry(VERSION, alias, &root.certificate, date);
+    roots.iter().zip(&aliases).map(entry).collect()
 }
 
 /// The same, but with the date of `standing` if that is already the file of these roots: the date alone is no reason to
@@ -45,14 +47,20 @@ pub(crate) fn renew(
     standing: &[u8],
     date: i64,
 ) -> Result<Vec<u8>, super::KeystoreProblem> {
-    let dated = Keystore::parse(standing, &StorePassword::default()).ok();
-    let dated = dated.and_then(|keystore| keystore.entries().first().and_then(super::KeystoreEntry::date));
-    match dated {
-        Some(former) => {
-            let same = write(roots, former)?;
-            if same == standing { Ok(same) } else { write(roots, date) }
-        }
-        None => write(roots, date),
+    renew_opened(roots, standing, Keystore::parse(standing, &StorePassword::default()).ok().as_ref(), date)
+}
+
+/// The same where `opened` is what `standing` holds if it opens with `changeit`.
+pub(crate) fn renew_opened(
+    roots: &[ListedRoot],
+    standing: &[u8],
+    opened: Option<&Keystore>,
+    date: i64,
+) -> Result<Vec<u8>, super::KeystoreProblem> {
+    let former = opened.and_then(|keystore| keystore.entries().first().and_then(KeystoreEntry::date));
+    match former {
+        Some(former) if jks::is_file_of(standing, VERSION, &entries(roots, former)?) => Ok(standing.to_vec()),
+        _ => write(roots, date),
     }
 }
 
@@ -84,6 +92,15 @@ fn no_salt(_: &mut [u8]) -> crate::error::Result<()> {
 /// An alias `x-1` after an `x` is read as a second `x`: with another `x` in front they become `x-1` and `x-2`.
 pub fn read(bytes: &[u8]) -> Option<(Vec<ListedRoot>, Option<i64>)> {
     let keystore = Keystore::parse(bytes, &StorePassword::default()).ok()?;
+    read_opened(bytes, &keystore, &CertificateCache::default())
+}
+
+/// The same where `keystore` is what `bytes` hold, opened with `changeit`.
+pub(crate) fn read_opened(
+    bytes: &[u8],
+    keystore: &Keystore,
+    cache: &CertificateCache,
+) -> Option<(Vec<ListedRoot>, Option<i64>)> {
     let mut roots: Vec<ListedRoot> = Vec::new();
     let mut counts = std::collections::HashMap::<String, usize>::new();
     for entry in keystore.entries() {
@@ -94,10 +111,12 @@ pub fn read(bytes: &[u8]) -> Option<(Vec<ListedRoot>, Option<i64>)> {
         });
         let alias = numbered.map_or(entry.alias(), |(alias, _)| alias).to_owned();
         *counts.entry(alias.clone()).or_default() += 1;
-        roots.push(ListedRoot { alias, certificate: Certificate::from_der(der).ok()? });
+        roots.push(ListedRoot { alias, certificate: cache.der(der).certificate()?.clone() });
     }
-    let date = keystore.entries().first().and_then(super::KeystoreEntry::date);
-    (write(&roots, date.unwrap_or(0)).ok()? == bytes).then_some((roots, date))
+    let date = keystore.entries().first().and_then(KeystoreEntry::date);
+    // That the checksum is right was found when it was opened.
+    let entries = entries(&roots, date.unwrap_or(0)).ok()?;
+    jks::is_file_of(bytes, VERSION, &entries).then_some((roots, date))
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use super::mac::Mac;
 use super::pbe::{self, Scheme};
 use super::{EntryContent, KeystoreEntry, KeystoreFormat, KeystoreProblem, SaltSource, StorePassword};
 use crate::error::Error;
-use crate::pki::cert::Certificate;
 use crate::pki::cert::der::{self, DerReader};
+use crate::pki::cert::{Certificate, CertificateCache};
 
 /// pkcs-7: the last number is 1 for data, 3 for enveloped, 6 for encrypted data (RFC 5652).
 const PKCS7: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7];
@@ -353,9 +353,8 @@ fn read_bag(bag: der::Tlv<'_>, safe: usize) -> Option<KeystoreEntry> {
     let kind = kind.strip_prefix(BAG);
     let content = match kind {
         Some([1 | 2]) => EntryContent::PrivateKey,
-        Some([3]) if attributes.trusted => {
-            certificate_in(value).map_or(EntryContent::Other, |der| EntryContent::trusted(der.to_vec()))
-        }
+        Some([3]) if attributes.trusted => certificate_in(value)
+            .map_or(EntryContent::Other, |der| EntryContent::trusted(der, &CertificateCache::default())),
         _ => EntryContent::Other,
     };
     Some(KeystoreEntry {

@@ -173,7 +173,7 @@ fn is_there(change: &Change, meta: Option<&Meta>, former: Option<&Node>) -> bool
         (After::Link(wanted), Some(Node::Link { target })) => target == wanted,
         (After::File(content, attributes), Some(Node::File(file))) => {
             let owner = meta.map(|meta| (meta.uid, meta.gid));
-            file.content == content
+            *file.content == *content
                 && meta.is_some_and(|meta| meta.mode == attributes.mode)
                 && (attributes.owner.is_none() || attributes.owner == owner)
         }

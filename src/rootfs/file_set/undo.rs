@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroize as _;
-
 use super::FileSet;
 use crate::error::{Error, Result};
 use crate::rootfs::directory::{Attributes, Directory};
@@ -25,7 +23,7 @@ impl Drop for UndoStep {
         if let Some(Node::File(file)) = &mut self.former
             && file.mode & 0o077 == 0
         {
-            file.content.zeroize();
+            file.content.wipe();
         }
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 pub(crate) use self::directory::{Series, directory, file_name, file_stem, list_of_directory};
 pub(crate) use self::distrust::{Distrusted, distrusted};
 
-use crate::pki::cert::{Certificate, pem};
+use crate::pki::cert::{Certificate, CertificateCache, pem};
 use crate::pki::fingerprint::Fingerprint;
 use crate::trust::ours::Ours;
 use crate::trust::owners::{Existing, Owner, Rest};
@@ -77,16 +77,17 @@ impl P11Format {
 
     /// The list that `content` holds; `None` if writing it again would not give exactly these bytes, or if an item in
     /// it is not a root.
-    pub(crate) fn read(self, content: &[u8]) -> Option<List> {
-        let list = if self == P11Format::Edk2 { read_edk2(content)? } else { self.read_pem(content)? };
+    pub(crate) fn read(self, content: &[u8], cache: &CertificateCache) -> Option<List> {
+        let list =
+            if self == P11Format::Edk2 { read_edk2(content, cache)? } else { self.read_pem(content, cache)? };
         (self.write(&list) == content).then_some(list)
     }
 
-    fn read_pem(self, content: &[u8]) -> Option<List> {
+    fn read_pem(self, content: &[u8], cache: &CertificateCache) -> Option<List> {
         let mut list = List::default();
         let mut from = 0;
-        for block in pem::blocks(content) {
-            let certificate = Certificate::from_block(&block)?;
+        for block in pem::spans(content) {
+            let certificate = cache.certificate(content, &block)?;
             let before = &content[from..block.range.start];
             let label = if self.has_comments() {
                 let text = std::str::from_utf8(before).ok()?;
@@ -174,13 +175,13 @@ fn signature_list(der: &[u8]) -> Vec<u8> {
     list
 }
 
-fn read_edk2(mut content: &[u8]) -> Option<List> {
+fn read_edk2(mut content: &[u8], cache: &CertificateCache) -> Option<List> {
     let mut list = List::default();
     while !content.is_empty() {
         let size = content.get(16..20)?.try_into().ok().map(u32::from_le_bytes)? as usize;
         let body = content.get(..size)?;
         let der = body.get(LIST_HEADER + OWNER_GUID.len()..)?;
-        let fingerprint = Certificate::from_der(der).ok()?.fingerprint();
+        let fingerprint = cache.der(der).certificate()?.fingerprint();
         list.entries.push(P11Entry { fingerprint, label: None, body: body.to_vec() });
         content = &content[size..];
     }
@@ -188,11 +189,11 @@ fn read_edk2(mut content: &[u8]) -> Option<List> {
 }
 
 /// The certificates in EDK2's lists; `None` if they cannot be read whole.
-pub(crate) fn certificates_in_edk2(content: &[u8]) -> Option<Vec<Certificate>> {
-    let list = read_edk2(content)?;
+pub(crate) fn certificates_in_edk2(content: &[u8], cache: &CertificateCache) -> Option<Vec<Certificate>> {
+    let list = read_edk2(content, cache)?;
     list.entries
         .iter()
-        .map(|entry| Certificate::from_der(&entry.body[LIST_HEADER + OWNER_GUID.len()..]).ok())
+        .map(|entry| cache.der(&entry.body[LIST_HEADER + OWNER_GUID.len()..]).certificate().cloned())
         .collect()
 }
 
@@ -202,7 +203,7 @@ pub(crate) fn without(content: &[u8], roots: &BTreeSet<Fingerprint>) -> Option<V
     // Trust settings are in the blocks, which are kept as they are: one format reads both kinds of bundle.
     let edk2 = content.starts_with(&X509_GUID);
     let format = if edk2 { P11Format::Edk2 } else { P11Format::CommentedPem };
-    let mut list = format.read(content)?;
+    let mut list = format.read(content, &CertificateCache::default())?;
     let count = list.entries.len();
     list.entries.retain(|entry| !roots.contains(&entry.fingerprint));
     (list.entries.len() < count).then(|| format.write(&list))
@@ -235,7 +236,7 @@ pub(super) mod tests {
             let header = if format == PlainPem { b"# header\n".to_vec() } else { Vec::new() };
             let list = List { header, entries: vec![format.entry(&vendor), format.entry(&other)] };
             let bytes = format.write(&list);
-            assert_eq!(format.read(&bytes), Some(list.clone()), "{format:?}");
+            assert_eq!(format.read(&bytes, &CertificateCache::default()), Some(list.clone()), "{format:?}");
             let with = with_first(&list, vec![format.entry(&ours)]);
             let order: Vec<_> = with.entries.iter().map(|entry| entry.fingerprint).collect();
             assert_eq!(order, [ours.fingerprint(), vendor.fingerprint(), other.fingerprint()]);
@@ -243,7 +244,7 @@ pub(super) mod tests {
             let with = with_first(&list, vec![format.entry(&other)]);
             assert_eq!(with.entries.len(), 2);
             assert_eq!(with.entries[0].fingerprint, other.fingerprint());
-            assert_eq!(format.read(b""), Some(List::default()));
+            assert_eq!(format.read(b"", &CertificateCache::default()), Some(List::default()));
         }
     }
 
@@ -257,7 +258,7 @@ pub(super) mod tests {
         let text = String::from_utf8(P11Format::CommentedPem.write(&list)).unwrap();
         assert_eq!(text, format!("# A\n{}\n# B\n{}", a.to_pem(), b.to_pem()));
         assert_eq!(
-            P11Format::CommentedPem.read(text.replace("# B", "#B").as_bytes()),
+            P11Format::CommentedPem.read(text.replace("# B", "#B").as_bytes(), &CertificateCache::default()),
             None,
             "not as it writes it"
         );

@@ -23,6 +23,7 @@ impl RunPlan<'_> {
         let special = recorded::special_bits(&self.view, &self.plan)?;
         self.view.freeze(&plan::touched(self.view.ours(), &self.plan))?;
         self.check_before_the_first_change(state, &next)?;
+        self.view.expect(self.plan.changes().map(|change| (change.path.as_str(), &change.to)))?;
         session.apply(&self.plan, self.facts.row.id).await?;
         self.warnings.extend(session.complaints());
         self.restore_what_the_tool_left(session).await?;
@@ -42,7 +43,7 @@ impl RunPlan<'_> {
             records.entry(path.clone()).or_insert_with(|| record.clone());
         }
         let next = State { records, ..next };
-        let summary = self.summary(&next).map_err(|error| session.undo(error))?;
+        let summary = self.summary(&after, &next).map_err(|error| session.undo(error))?;
         session.commit(&next, summary.as_deref()).map_err(|error| session.undo(error))?;
         Ok(Outcome { state: next, ..self.outcome(state, gained) })
     }

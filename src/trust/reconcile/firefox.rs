@@ -86,7 +86,7 @@ fn want_file(view: &View, named: &[String], own: &mut Desires) -> Result<()> {
     let original = view.original(policy::PATH)?;
     let (existing, former) = match original.as_ref() {
         Node::Absent => (None, None),
-        Node::File(file) => (Some(file.content.as_slice()), Some(file)),
+        Node::File(file) => (Some(&*file.content), Some(file)),
         other => {
             return Err(Error::failed(format!("expected Firefox's policy file, found {}", other.kind()))
                 .at(place)

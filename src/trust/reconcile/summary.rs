@@ -9,8 +9,8 @@ use crate::trust::view::View;
 
 impl RunPlan<'_> {
     /// What other users may read of the next state, as a run after this one would compute it.
-    pub(super) fn summary(&self, next: &State) -> Result<Option<Vec<u8>>> {
-        let view = View::new(self.view.sysroot(), next.ours())?;
+    pub(super) fn summary(&self, after: &View, next: &State) -> Result<Option<Vec<u8>>> {
+        let view = after.with_ours(next.ours())?;
         self.summary_of(next, &self.facts.row.updater.outputs(&view)?)
     }
 

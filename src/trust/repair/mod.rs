@@ -89,14 +89,14 @@ pub(crate) fn plan_repair(view: &View, facts: &Facts) -> Result<RepairPlan> {
                 spoilt |= faults.damaged.is_some();
                 let mut content = file.content.clone();
                 if faults.joined || faults.no_final_newline {
-                    content = with_line_ends(&content);
+                    content = with_line_ends(&content).into();
                 }
                 let is_plain = output.purpose.is_some();
                 let problem = readers::read(&content, &PemReader::OF_BUNDLES).problem();
                 let reason = match problem.filter(|_| is_plain) {
                     None => "each PEM block is on lines of its own",
                     Some(_) => {
-                        content = rewritten(&content);
+                        content = rewritten(&content).into();
                         "written anew from the certificates in it"
                     }
                 };

@@ -308,7 +308,7 @@ pub(super) fn plan(
         let content = if gone == 0 {
             file.content.clone()
         } else {
-            keystore.to_bytes(&mut salts.stream(&[path, "without trustup's"]))?
+            keystore.to_bytes(&mut salts.stream(&[path, "without trustup's"]))?.into()
         };
         Rc::new(Node::File(File { content, modified: None, ..file.clone() }))
     };
@@ -340,7 +340,7 @@ pub(super) fn plan(
     } else if added.is_empty() {
         base.as_ref().clone()
     } else {
-        let content = rest.to_bytes(&mut salts.stream(&[path, "with trustup's"]))?;
+        let content = rest.to_bytes(&mut salts.stream(&[path, "with trustup's"]))?.into();
         Node::File(File { content, modified: None, ..file.clone() })
     };
     stores.bases.insert(path.clone(), base.as_ref().clone());

@@ -348,7 +348,7 @@ pub(super) fn plan(
 /// The file with new content: owner and mode as they are, or those of a new database.
 fn file(view: &View, found: &FoundStore, path: &str, content: Vec<u8>) -> Result<Node> {
     Ok(Node::File(match view.actual(path)?.as_ref() {
-        Node::File(file) => File { content, modified: None, ..file.clone() },
+        Node::File(file) => File { content: content.into(), modified: None, ..file.clone() },
         _ => {
             let mode = if found.path == find::SYSTEM { MODE_OF_ALL } else { MODE };
             File { owner: found.owner, ..File::new(content, mode) }

@@ -163,16 +163,17 @@ impl Bundles {
                 continue;
             }
             refuse_other_files(view, path, &file.content)?;
-            let reading = readers::read(&file.content, &Reader::OF_BUNDLES);
+            let contents = view.contents(path, &Node::File(file.clone()));
+            let reading = contents.reading();
             let base = match reading.problem() {
-                None => file.content.clone(),
+                None => file.content.to_vec(),
                 Some(problem) => {
                     desires.warnings.push(was_damaged(path, &problem, &file.content));
                     inputs::rewritten(&file.content)
                 }
             };
-            let content = with_anchors(&base, wanted);
-            if content == file.content {
+            let content = with_anchors(view, &base, wanted);
+            if *content == *file.content {
                 continue;
             }
             if let Some(path) = shut {
@@ -197,7 +198,7 @@ impl Bundles {
                 }
                 continue;
             }
-            let node = File { content, modified: None, ..file.clone() };
+            let node = File { content: content.into(), modified: None, ..file.clone() };
             desires.want(path.clone(), Node::File(node), "programs read this bundle");
         }
         if done.contains(&self.primary) {
@@ -211,7 +212,7 @@ impl Bundles {
                         content.extend_from_slice(pem::encode(der).as_bytes());
                     }
                 }
-                let content = with_anchors(&content, wanted);
+                let content = with_anchors(view, &content, wanted);
                 let reason = "the first bundle of an image that has none";
                 desires.want(self.primary, Node::File(File::new(content, 0o644)), reason);
                 for link in self.links {
@@ -247,9 +248,9 @@ pub(super) fn was_damaged(path: &str, problem: &str, content: &[u8]) -> String {
 }
 
 /// `bundle` with the wanted roots that it lacks appended.
-fn with_anchors(bundle: &[u8], wanted: &UpdaterInput) -> Vec<u8> {
+fn with_anchors(view: &View, bundle: &[u8], wanted: &UpdaterInput) -> Vec<u8> {
     let present: BTreeSet<Fingerprint> =
-        readers::read(bundle, &Reader::OF_BUNDLES).offered.into_iter().collect();
+        readers::read_with(bundle, &Reader::OF_BUNDLES, view.parsed()).offered.into_iter().collect();
     let mut content = bundle.to_vec();
     for anchor in &wanted.anchors {
         if !present.contains(&anchor.certificate.fingerprint()) {
@@ -269,7 +270,7 @@ pub(crate) fn push_certificate(bundle: &mut Vec<u8>, certificate: &Certificate) 
 
 /// A file without any block is another kind of file, to which a link leads.
 fn refuse_other_files(view: &View, path: &str, content: &[u8]) -> Result<()> {
-    if pem::blocks(content).is_empty() && !content.iter().all(u8::is_ascii_whitespace) {
+    if pem::spans(content).next().is_none() && !content.iter().all(u8::is_ascii_whitespace) {
         let place = view.sysroot().display(path);
         return Err(Error::failed("expected a CA bundle, found a file without any PEM block")
             .at(&place)

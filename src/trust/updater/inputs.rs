@@ -8,7 +8,8 @@ use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use crate::error::Result;
 use crate::pki::cert::readers::{self, Reader, ReaderFault};
-use crate::pki::cert::{Certificate, is_decodable, is_well_formed, pem};
+use crate::pki::cert::{Certificate, CertificateCache, is_decodable, is_well_formed, pem};
+use crate::rootfs::content::Content;
 use crate::rootfs::tree::Node;
 use crate::text;
 use crate::trust::view::View;
@@ -39,7 +40,7 @@ impl BrokenInput {
 }
 
 /// The content of `path` as an input; `None` if no file exists.
-fn content(view: &View, path: &str) -> Result<Option<Vec<u8>>> {
+fn content(view: &View, path: &str) -> Result<Option<Content>> {
     Ok(match view.follow(path)? {
         Some((_, node)) => match node.as_ref() {
             Node::File(file) => Some(file.content.clone()),
@@ -54,7 +55,7 @@ pub(super) fn broken(view: &View, paths: impl IntoIterator<Item = String>) -> Re
     let mut found = Vec::new();
     for path in paths {
         if let Some(content) = content(view, &path)?
-            && let Some(fault) = fault(&content)
+            && let Some(fault) = fault(&content, view.parsed())
         {
             let certificates = certificates(&content);
             found.push(BrokenInput { path, fault, certificates });
@@ -64,8 +65,8 @@ pub(super) fn broken(view: &View, paths: impl IntoIterator<Item = String>) -> Re
 }
 
 /// What goes into a bundle for an input file: its bytes, or its certificates encoded anew.
-pub(super) fn for_bundle(content: &[u8]) -> Cow<'_, [u8]> {
-    match fault(content) {
+pub(super) fn for_bundle<'c>(content: &'c [u8], cache: &CertificateCache) -> Cow<'c, [u8]> {
+    match fault(content, cache) {
         None => Cow::Borrowed(content),
         Some(_) => Cow::Owned(normalized(content)),
     }
@@ -117,8 +118,8 @@ fn normalized(content: &[u8]) -> Vec<u8> {
 
 /// The first fault of a file whose bytes go into a bundle between others: because of it a program loses one of its
 /// certificates, or one beside it.
-pub(super) fn fault(content: &[u8]) -> Option<ReaderFault> {
-    if readers::read_regular(content).is_some() {
+pub(super) fn fault(content: &[u8], cache: &CertificateCache) -> Option<ReaderFault> {
+    if readers::read_regular_with(content, cache, usize::MAX).is_some() {
         return None;
     }
     let [before, behind] = [0, 1].map(|index| TLS_SERVER_ROOT_CERTS[index].to_vec());
@@ -182,8 +183,8 @@ mod tests {
             good.replace("CERTIFICATE", "TRUSTED CERTIFICATE"),
             format!("Certificate:\n    Data: é\n{good}"),
         ] {
-            assert_eq!(fault(text.as_bytes()), None, "{text}");
-            assert_eq!(for_bundle(text.as_bytes()), text.as_bytes());
+            assert_eq!(fault(text.as_bytes(), &CertificateCache::default()), None, "{text}");
+            assert_eq!(for_bundle(text.as_bytes(), &CertificateCache::default()), text.as_bytes());
         }
     }
 
@@ -202,9 +203,10 @@ mod tests {
             (format!("{good}\0\n"), good.lines().count() + 1, true),
             (good.encode_utf16().map(|unit| char::from(unit as u8).to_string() + "\0").collect(), 1, false),
         ] {
-            let fault = fault(text.as_bytes()).unwrap_or_else(|| panic!("no fault: {text:?}"));
+            let fault = fault(text.as_bytes(), &CertificateCache::default())
+                .unwrap_or_else(|| panic!("no fault: {text:?}"));
             assert_eq!(fault.line, line, "{fault}: {text:?}");
-            let copy = for_bundle(text.as_bytes());
+            let copy = for_bundle(text.as_bytes(), &CertificateCache::default());
             assert_eq!(String::from_utf8_lossy(&copy), if kept { good.as_str() } else { "" }, "{text:?}");
         }
     }

@@ -16,6 +16,7 @@ use super::{
 use crate::error::Result;
 use crate::pki::cert::{Certificate, Purpose};
 use crate::pki::fingerprint::Fingerprint;
+use crate::rootfs::content::Content;
 use crate::rootfs::path::child;
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
@@ -84,7 +85,7 @@ impl PemDirectory {
 
     /// Bundle and hash links as the program makes them of the files and our anchors.
     fn managed(&self, view: &View, wanted: &UpdaterInput, desires: &mut Desires) -> Result<()> {
-        let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        let mut files: BTreeMap<String, Content> = BTreeMap::new();
         for name in self.inputs(view)? {
             if let Some(node) = view.read(&child(self.certs, &name))?
                 && let Node::File(file) = node.as_ref()
@@ -97,11 +98,11 @@ impl PemDirectory {
             // An existing file whose name the program ignores is still used.
             files
                 .entry(split(&path).1.to_owned())
-                .or_insert_with(|| anchor.certificate.to_pem().into_bytes());
+                .or_insert_with(|| anchor.certificate.to_pem().into_bytes().into());
         }
         let mut bundle = Vec::new();
         for content in files.values() {
-            let content = inputs::for_bundle(content);
+            let content = inputs::for_bundle(content, view.parsed());
             bundle.extend_from_slice(&content);
             // `cat` would put the next root on the same line, and OpenSSL would refuse them all.
             if !content.is_empty() && !content.ends_with(b"\n") {
@@ -116,7 +117,9 @@ impl PemDirectory {
             Some((real, node)) if !nix_store::holds(&real) => {
                 let path = if view.location(self.bundle)? == real { self.bundle.to_owned() } else { real };
                 match node.as_ref() {
-                    Node::File(file) => (path, File { content: bundle, modified: None, ..file.clone() }),
+                    Node::File(file) => {
+                        (path, File { content: bundle.into(), modified: None, ..file.clone() })
+                    }
                     _ => (path, File::new(bundle, 0o644)),
                 }
             }

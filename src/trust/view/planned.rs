@@ -17,9 +17,8 @@ impl<'a> View<'a> {
     pub(crate) fn with<'n>(&self, nodes: impl IntoIterator<Item = (&'n str, &'n Node)>) -> Result<View<'a>> {
         let view = View::of(self.sysroot, Rc::clone(&self.ours))?;
         let mut view = View {
-            parsed: Rc::clone(&self.parsed),
             actual: self.actual.clone(),
-            contents: self.contents.clone(),
+            known: Rc::clone(&self.known),
             beneath: Rc::clone(&self.beneath),
             ..view
         };

@@ -12,11 +12,14 @@ mod gnutls;
 mod go;
 pub mod openssl;
 mod p11_kit;
-mod regular;
+pub(super) mod regular;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use super::{Certificate, der, is_decodable, pem};
+use self::regular::Labels;
+use super::cache::CachedDer;
+use super::{Certificate, CertificateCache, der, is_decodable, pem};
 use crate::pki::fingerprint::Fingerprint;
 
 /// A program, or a library of many programs, that reads PEM bundles.
@@ -118,7 +121,25 @@ fn join_names(names: &[&str]) -> String {
 /// The certificates of a file in the form in which every program writes bundles, as DER: all readers find all of them.
 /// `None` for any other file.
 pub(crate) fn read_regular(content: &[u8]) -> Option<Vec<Vec<u8>>> {
-    regular::read(content)
+    let certificates = read_regular_with(content, &CertificateCache::default(), usize::MAX)?;
+    Some(certificates.iter().map(|one| one.der().to_vec()).collect())
+}
+
+/// The same with what was parsed before; `None` also if `cache` has more than `most` certificates by then.
+pub(crate) fn read_regular_with(
+    content: &[u8],
+    cache: &CertificateCache,
+    most: usize,
+) -> Option<Vec<Rc<CachedDer>>> {
+    regular::read(content, Labels::Plain, cache, most)
+}
+
+/// The same for a file that only OpenSSL reads, in which certificates may have trust settings.
+pub(crate) fn read_regular_as_openssl(
+    content: &[u8],
+    cache: &CertificateCache,
+) -> Option<Vec<Rc<CachedDer>>> {
+    regular::read(content, Labels::Trusted, cache, usize::MAX)
 }
 
 /// The chain of a server's certificate, leaf first, as a server with OpenSSL loads it.
@@ -138,9 +159,15 @@ pub(crate) fn read_chain(content: &[u8]) -> Result<Vec<Certificate>, String> {
 
 /// Reads `content` as `readers` do.
 pub fn read(content: &[u8], readers: &[Reader]) -> Reading {
+    read_with(content, readers, &CertificateCache::default())
+}
+
+/// The same with what was parsed before.
+pub(crate) fn read_with(content: &[u8], readers: &[Reader], cache: &CertificateCache) -> Reading {
+    let labels = if readers == [Reader::OpenSsl] { Labels::Trusted } else { Labels::Plain };
     // A file of the common form needs no models: what they agree on is checked once.
-    if let Some(certificates) = regular::read(content) {
-        let offered = certificates.iter().map(|der| Fingerprint::of(der)).collect();
+    if let Some(certificates) = regular::read(content, labels, cache, usize::MAX) {
+        let offered = certificates.iter().map(|one| one.fingerprint()).collect();
         return Reading { offered, faults: Vec::new(), losers: Vec::new() };
     }
     let found: Vec<(Reader, Findings)> =

@@ -77,7 +77,7 @@ pub(super) fn read_file(content: &[u8]) -> Findings {
 
 /// The certificate of a file that holds exactly one, as DER.
 pub(crate) fn only_certificate(content: &[u8]) -> Option<Vec<u8>> {
-    let regular = super::regular::read(content);
+    let regular = super::read_regular(content);
     let mut found = regular.unwrap_or_else(|| read_file(content).certificates);
     if found.len() == 1 { found.pop() } else { None }
 }

@@ -259,7 +259,7 @@ impl Updater for CaCertificates {
         for input in self.local_inputs(view)? {
             let contents = view.contents(&view.location(&input.path)?, &input.content);
             // A file that would spoil the bundle cannot be relied on.
-            let is_sound = inputs::fault(input.bytes()).is_none();
+            let is_sound = inputs::fault(input.bytes(), view.parsed()).is_none();
             let offered = contents.certificates.iter().filter(|one| contents.offers(&one.fingerprint()));
             let certificates = if is_sound { offered.cloned().collect() } else { Vec::new() };
             found.push((input.path, certificates));

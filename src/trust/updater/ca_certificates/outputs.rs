@@ -81,7 +81,7 @@ impl CaCertificates {
         }
         let mut bundle = Vec::new();
         for (path, content) in &sources {
-            let copied = inputs::for_bundle(content);
+            let copied = inputs::for_bundle(content, view.parsed());
             bundle.extend_from_slice(&copied);
             if self.always_newline || (!copied.is_empty() && !copied.ends_with(b"\n")) {
                 bundle.push(b'\n');

@@ -68,7 +68,7 @@ impl Hashed {
                     let fingerprint = certificate.fingerprint();
                     let label = labels.get(&fingerprint).cloned().unwrap_or_else(|| certificate.label());
                     files.insert(name, (label, certificate.clone()));
-                    bodies.insert(fingerprint, file.content.clone());
+                    bodies.insert(fingerprint, file.content.to_vec());
                 }
                 _ => return Ok(None),
             }
@@ -147,7 +147,7 @@ impl Hashed {
         for (name, certificate) in &files {
             let path = child(self.path, name);
             let body = bodies.get(&certificate.fingerprint()).map_or(&[][..], |body| body.as_slice());
-            let stays = matches!(view.original(&path)?.as_ref(), Node::File(file) if file.content == body);
+            let stays = matches!(view.original(&path)?.as_ref(), Node::File(file) if *file.content == *body);
             if !stays {
                 let node = Node::File(File::new(body.to_vec(), 0o444));
                 desires.want(path, node, "the root in the hashed directory");

@@ -9,7 +9,9 @@ use crate::pki::cert::{Certificate, Purpose};
 use crate::pki::fingerprint::Fingerprint;
 use crate::pki::keystore::p11_kit::{self, ListedRoot};
 use crate::pki::keystore::{Keystore, alias_for};
+use crate::rootfs::content::Content;
 use crate::rootfs::tree::{File, Node};
+use crate::trust::cacerts;
 use crate::trust::p11_format::{List, P11Entry, with_first};
 use crate::trust::updater::{Desires, Output, OutputKind, UpdaterInput};
 use crate::trust::view::View;
@@ -21,8 +23,8 @@ impl P11Kit {
     /// The keystore as an output, if Java can read it.
     pub(super) fn keystore_output(&self, view: &View) -> Result<Option<Output>> {
         let file = self.output_file(view, self.keystore)?;
-        Ok(match file.map(|file| Keystore::parse_cacerts(&file.content)) {
-            Some(Ok(_)) => {
+        Ok(match file.map(|file| cacerts::open(view, &file.content).0.is_ok()) {
+            Some(true) => {
                 let path = self.place(view, self.keystore)?;
                 Some(Output { path, kind: OutputKind::Keystore, purpose: Some(PURPOSE) })
             }
@@ -46,7 +48,8 @@ impl P11Kit {
         desires: &mut Desires,
     ) -> Result<()> {
         let Some(file) = self.output_file(view, self.keystore)? else { return Ok(()) };
-        let keystore = match Keystore::parse_cacerts(&file.content) {
+        let opened = cacerts::open(view, &file.content);
+        let keystore = match &opened.0 {
             Ok(keystore) => keystore,
             Err(problem) => {
                 desires.warnings.push(format!("`{}` is left as it is: {problem}", self.keystore));
@@ -55,17 +58,20 @@ impl P11Kit {
         };
         let place = self.place(view, self.keystore)?;
         let actual = view.actual(&place)?;
-        let standing = if let Node::File(file) = actual.as_ref() { &file.content[..] } else { &[] };
+        let nothing = Content::from(Vec::new());
+        let standing = if let Node::File(file) = actual.as_ref() { &file.content } else { &nothing };
         let date = wanted.date.saturating_mul(1000);
-        let content = match p11_kit::read(&file.content) {
+        // p11-kit's own has the password that Java opens it with.
+        let content = match p11_kit::read_opened(&file.content, keystore, view.parsed()) {
             Some((roots, _)) => {
                 let new = with_front(&roots, front);
-                let written = p11_kit::renew(&new, standing, date);
+                let there = cacerts::open(view, standing);
+                let written = p11_kit::renew_opened(&new, standing, there.0.as_ref().ok(), date);
                 let written = written.map_err(|problem| problem.into_error().at(self.keystore))?;
                 // With no other root in it, a new date is no reason to write it.
-                if new == roots && written != standing { file.content.clone() } else { written }
+                if new == roots && *written != **standing { file.content.clone() } else { written.into() }
             }
-            None => self.beside(keystore, front, standing, date)?,
+            None => self.beside(&file.content, front, standing, date)?.into(),
         };
         let node = Node::File(File { content, modified: None, ..file });
         desires.want(place, node, "an output of the family's tool");
@@ -73,7 +79,9 @@ impl P11Kit {
     }
 
     /// A keystore of another program's shape: ours are appended; those that `standing` holds keep their dates.
-    fn beside(&self, mut keystore: Keystore, front: &Front, standing: &[u8], date: i64) -> Result<Vec<u8>> {
+    fn beside(&self, content: &[u8], front: &Front, standing: &[u8], date: i64) -> Result<Vec<u8>> {
+        let keystore = Keystore::parse_cacerts(content);
+        let mut keystore = keystore.map_err(|problem| problem.into_error().at(self.keystore))?;
         let standing = Keystore::parse_cacerts(standing).ok();
         let dates: BTreeMap<Fingerprint, i64> = standing
             .iter()

@@ -18,7 +18,7 @@ use super::{
     UpdaterInput, rehash,
 };
 use crate::error::{Error, Result};
-use crate::pki::cert::readers::{self, Reader};
+use crate::pki::cert::readers::Reader;
 use crate::pki::cert::{Certificate, Purpose};
 use crate::pki::fingerprint::Fingerprint;
 use crate::rootfs::path::child;
@@ -110,16 +110,16 @@ impl P11Kit {
         let Some(file) = self.output_file(view, extract.path)? else { return Ok(()) };
         let problem = extract.purpose.filter(|_| extract.format != P11Format::Edk2).and_then(|_| {
             // A bundle with trust settings cannot be rewritten from its certificates alone.
-            readers::read(&file.content, &Reader::OF_BUNDLES).problem()
+            view.contents(extract.path, &Node::File(file.clone())).reading().problem()
         });
         let file = match problem {
             None => file,
             Some(problem) => {
                 desires.warnings.push(bundle::was_damaged(extract.path, &problem, &file.content));
-                File { content: inputs::rewritten(&file.content), ..file }
+                File { content: inputs::rewritten(&file.content).into(), ..file }
             }
         };
-        let content = match extract.format.read(&file.content) {
+        let content = match extract.format.read(&file.content, view.parsed()) {
             Some(list) => {
                 let first =
                     front.entries(extract.purpose, &list, |certificate| extract.format.entry(certificate));
@@ -130,7 +130,7 @@ impl P11Kit {
             }
             None => self.in_front_of_anything(extract, front, &file)?,
         };
-        let node = Node::File(File { content, modified: None, ..file });
+        let node = Node::File(File { content: content.into(), modified: None, ..file });
         desires.want(self.place(view, extract.path)?, node, "an output of the family's tool");
         Ok(())
     }
@@ -169,7 +169,7 @@ impl P11Kit {
         let mut files = self.files(view, directory)?;
         for (path, certificates) in &mut files {
             if let Some(Node::File(file)) = view.read(path)?.as_deref()
-                && readers::read_regular(&file.content).is_none()
+                && !view.contents(path, &Node::File(file.clone())).is_regular()
             {
                 let found = Reader::P11Kit.read(&file.content).certificates;
                 certificates.retain(|certificate| found.iter().any(|der| der == certificate.der()));
