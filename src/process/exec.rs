@@ -6,6 +6,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -36,27 +37,30 @@ pub(crate) fn no_command() -> Error {
 ///
 /// # Errors
 /// It is certain that it cannot be started.
-pub(crate) fn check_command(command: &[String]) -> Result<()> {
+pub(crate) fn check_command(command: &[OsString]) -> Result<()> {
     let Some(program) = command.first() else { return Ok(()) };
     if program.is_empty() {
         return Err(Error::usage("the command after `--` begins with an empty word")
             .hint("a variable that it is made of is unset or empty: set it, or write the program itself"));
     }
     // `bootstrap -- trustup enroll --`: the same mistake, one start later.
-    let is_ours = program.rsplit('/').next() == Some("trustup");
-    if is_ours && command.iter().position(|word| word == "--").is_some_and(|at| at + 1 == command.len()) {
+    let is_ours = Path::new(program).file_name() == Some(OsStr::new("trustup"));
+    let separator = command.iter().position(|word| word.as_os_str() == "--");
+    if is_ours && separator.is_some_and(|at| at + 1 == command.len()) {
         return Err(no_command());
     }
     if let Some(problem) = find_problem(program, env::inherited_path().as_deref())
         && problem.is_certain
     {
-        return Err(with_hint_for_cmd(problem.error(program), command).hint("nothing was changed"));
+        return Err(
+            with_hint_for_cmd(problem.error(&program.to_string_lossy()), command).hint("nothing was changed")
+        );
     }
     Ok(())
 }
 
 /// Why no candidate can be started, searched as execvp(3) does. `None` if one may start.
-fn find_problem(program: &str, path: Option<&OsStr>) -> Option<StartProblem> {
+fn find_problem(program: &OsStr, path: Option<&OsStr>) -> Option<StartProblem> {
     let mut first = None;
     for candidate in candidates(program, path) {
         match program_file::inspect(&candidate) {
@@ -69,8 +73,8 @@ fn find_problem(program: &str, path: Option<&OsStr>) -> Option<StartProblem> {
     Some(first.unwrap_or_else(|| absent(program)))
 }
 
-fn absent(program: &str) -> StartProblem {
-    let (why, hint) = if program.contains('/') {
+fn absent(program: &OsStr) -> StartProblem {
+    let (why, hint) = if program.as_bytes().contains(&b'/') {
         ("no such file", "name a program of this image: the path is that inside the container")
     } else {
         (
@@ -83,12 +87,13 @@ fn absent(program: &str) -> StartProblem {
 
 /// Docker runs a CMD in shell form by /bin/sh, which images without a shell lack; in the exec form nothing replaces
 /// variables.
-fn with_hint_for_cmd(error: Error, command: &[String]) -> Error {
+fn with_hint_for_cmd(error: Error, command: &[OsString]) -> Error {
     match command {
-        [program, ..] if matches!(Miswritten::of(program), Some(Miswritten::Template(_))) => error.hint(
+        [program, ..]
+            if matches!(program.to_str().and_then(Miswritten::of), Some(Miswritten::Template(_))) => error.hint(
             "in the exec form (`[\"…\"]`) of ENTRYPOINT and CMD no shell replaces variables: write the program itself, or start a shell, such as `[\"/bin/sh\", \"-c\", \"exec $PROGRAM\"]`",
         ),
-        [shell, option, ..] if shell == SHELL && option == "-c" => error.hint(
+        [shell, option, ..] if shell.as_os_str() == SHELL && option.as_os_str() == "-c" => error.hint(
             "Docker runs a CMD in shell form by /bin/sh; write it in exec form, such as `CMD [\"/app/server\", \"--port\", \"80\"]`",
         ),
         _ => error,
@@ -96,17 +101,16 @@ fn with_hint_for_cmd(error: Error, command: &[String]) -> Error {
 }
 
 /// The files that execvp(3) tries for `program`, in their order.
-pub(super) fn candidates(program: &str, path: Option<&OsStr>) -> Vec<String> {
-    if program.contains('/') {
+pub(super) fn candidates(program: &OsStr, path: Option<&OsStr>) -> Vec<OsString> {
+    if program.as_bytes().contains(&b'/') {
         return vec![program.to_owned()];
     }
     let path = path.unwrap_or(OsStr::new(PATH)).as_bytes();
-    let directories = path.split(|byte| *byte == b':').filter_map(|part| std::str::from_utf8(part).ok());
-    directories
-        .map(|directory| match directory {
-            // The current directory.
-            "" => format!("./{program}"),
-            directory => format!("{directory}/{program}"),
+    path.split(|byte| *byte == b':')
+        .map(|directory| {
+            // An empty one is the current directory.
+            let directory = if directory.is_empty() { b"." } else { directory };
+            OsString::from_vec([directory, b"/", program.as_bytes()].concat())
         })
         .collect()
 }
@@ -126,7 +130,7 @@ fn passed_on(env: &Env) -> Vec<i32> {
 /// Execs `command`, with `variables` added to the environment: never returns on success. It gets no secret of ours
 /// (threat T16). The exit code of the error is a shell's: 127 if a file is missing, else 126; the caller adds what was
 /// done before.
-pub(crate) fn replace_us(env: &Env, command: &[String], variables: &[(String, String)]) -> Error {
+pub(crate) fn replace_us(env: &Env, command: &[OsString], variables: &[(String, String)]) -> Error {
     let Some((program, arguments)) = command.split_first() else {
         return Error::usage("the command after `--` is empty");
     };
@@ -142,16 +146,20 @@ pub(crate) fn replace_us(env: &Env, command: &[String], variables: &[(String, St
     let path = env::inherited_path();
     let (mut failed, mut errno) = (None, Errno::ENOENT);
     for candidate in candidates(program, path.as_deref()) {
-        let cause = exec(&candidate, std::iter::once(program).chain(arguments), &environment);
+        let cause = exec(
+            &candidate,
+            std::iter::once(program).chain(arguments).map(OsString::as_os_str),
+            &environment,
+        );
         match cause {
             // What execvp(3) searches on after.
             Errno::ENOENT | Errno::ENOTDIR | Errno::ENODEV | Errno::ESTALE | Errno::ETIMEDOUT => {}
             Errno::EACCES if errno != Errno::EACCES => (failed, errno) = (Some(candidate), cause),
             Errno::EACCES => {}
             Errno::ENOEXEC if program_file::is_shell_script(&candidate) => {
-                let script = [SHELL.to_owned(), candidate.clone()];
-                let cause = exec(SHELL, script.iter().chain(arguments), &environment);
-                return no_shell(&candidate, cause);
+                let script = [OsStr::new(SHELL), &candidate];
+                let words = script.into_iter().chain(arguments.iter().map(OsString::as_os_str));
+                return no_shell(&candidate, exec(OsStr::new(SHELL), words, &environment));
             }
             _ => {
                 (failed, errno) = (Some(candidate), cause);
@@ -166,7 +174,8 @@ pub(crate) fn replace_us(env: &Env, command: &[String], variables: &[(String, St
             Startable::Absent | Startable::Probably => None,
         },
     };
-    let error = problem.unwrap_or_else(|| unknown(errno)).error(failed.as_deref().unwrap_or(program));
+    let place = failed.as_deref().unwrap_or(program).to_string_lossy();
+    let error = problem.unwrap_or_else(|| unknown(errno)).error(&place);
     with_hint_for_cmd(error, command)
 }
 
@@ -188,10 +197,10 @@ fn unknown(errno: Errno) -> StartProblem {
     StartProblem { kind, why, hint: hint.to_owned(), is_certain: false, ends_search: true }
 }
 
-fn no_shell(script: &str, cause: Errno) -> Error {
+fn no_shell(script: &OsStr, cause: Errno) -> Error {
     let kind = if cause == Errno::ENOENT { ErrorKind::NoCommand } else { ErrorKind::NotExecutable };
     Error::new(kind, "could not start the command")
-        .at(text::escape(script))
+        .at(text::escape(&script.to_string_lossy()))
         .because(anyhow::anyhow!(
             "it is a script without a first line such as `#!/bin/sh`, and {SHELL} cannot be started: {}",
             cause.desc()
@@ -200,9 +209,9 @@ fn no_shell(script: &str, cause: Errno) -> Error {
 }
 
 /// execve(2); returns only if it failed.
-fn exec<'a>(file: &str, words: impl Iterator<Item = &'a String>, environment: &[CString]) -> Errno {
-    let text = |word: &str| CString::new(word).map_err(|_| Errno::EINVAL);
-    let words = words.map(|word| text(word)).collect::<Result<Vec<CString>, Errno>>();
+fn exec<'a>(file: &OsStr, words: impl Iterator<Item = &'a OsStr>, environment: &[CString]) -> Errno {
+    let text = |word: &OsStr| CString::new(word.as_bytes()).map_err(|_| Errno::EINVAL);
+    let words = words.map(text).collect::<Result<Vec<CString>, Errno>>();
     match text(file).and_then(|file| Ok((file, words?))) {
         Ok((file, words)) => match nix::unistd::execve(&file, &words, environment) {
             Err(cause) => cause,

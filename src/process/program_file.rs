@@ -1,6 +1,7 @@
 //! Whether the kernel can start the file of a program, and if not, why: what execve(2) reads of it (permissions, the
 //! `#!` line, the header of an ELF file), read without running it.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags};
@@ -93,8 +94,9 @@ pub(super) enum Startable {
 }
 
 /// Inspects the program at `path`.
-pub(super) fn inspect(path: &str) -> Startable {
-    inspect_nested(path, 0)
+pub(super) fn inspect(path: &OsStr) -> Startable {
+    // What cannot be shown is left to the kernel.
+    path.to_str().map_or(Startable::Probably, |path| inspect_nested(path, 0))
 }
 
 fn inspect_nested(path: &str, depth: usize) -> Startable {
@@ -226,8 +228,9 @@ fn script(line: &[u8], shown: &str, depth: usize) -> Option<StartProblem> {
                 !name.is_empty() && !name.starts_with('-') && !name.contains(['=', ' ', '\t', '/']);
             let path = crate::host::env::inherited_path();
             let is_there = || {
-                super::exec::candidates(name, path.as_deref())
+                super::exec::candidates(OsStr::new(name), path.as_deref())
                     .iter()
+                    .filter_map(|path| path.to_str())
                     .any(|path| !matches!(inspect_nested(path, NESTED), Startable::Absent))
             };
             (is_plain && !is_there()).then(|| {
@@ -288,7 +291,7 @@ pub(super) fn is_text(head: &[u8]) -> bool {
 }
 
 /// Whether the file at `path` may be given to /bin/sh.
-pub(super) fn is_shell_script(path: &str) -> bool {
+pub(super) fn is_shell_script(path: &OsStr) -> bool {
     let read = || {
         let path = host::absolute_text(Path::new(path)).ok()?;
         let file = Sysroot::open(Path::new("/")).ok()?.parts(&path).ok()??;

@@ -2,6 +2,7 @@
 //! and class under threat T1. The same rows read the command line, the environment and the file.
 
 use std::any::Any;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -121,6 +122,14 @@ impl Opt<String> {
     pub(crate) const fn text(name: &'static str, value_name: &'static str) -> Self {
         let spec = Spec { name, value_name, ..SPEC };
         Opt { spec, parse: owned, clap: Some(ValueParser::string), default: None }
+    }
+}
+
+impl Opt<OsString> {
+    /// The words of a command line: any bytes.
+    pub(crate) const fn words_of_command(name: &'static str) -> Self {
+        let spec = Spec { name, value_name: name, ..SPEC };
+        Opt { spec, parse: os_string, clap: Some(ValueParser::os_string), default: None }
     }
 }
 
@@ -400,6 +409,10 @@ pub(super) fn switch(text: &str) -> Result<bool> {
 
 fn owned(text: &str) -> Result<String> {
     Ok(text.to_owned())
+}
+
+fn os_string(text: &str) -> Result<OsString> {
+    Ok(OsString::from(text))
 }
 
 fn path(text: &str) -> Result<PathBuf> {

@@ -1,9 +1,13 @@
 //! The command after `--`: what cannot be started is known before anything is changed, with its cause and a hint that
 //! works; and nothing but a text is ever given to a shell.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
 
 use crate::support::ca;
 use crate::support::enrollment::Scene;
@@ -275,4 +279,46 @@ fn a_program_that_is_still_written_says_what_was_done() {
     }
     drop(writer);
     assert_eq!(place.start(&[&place.shown("busy")]).code, Some(0));
+}
+
+/// A command line is bytes: file names of another encoding reach the service as they are.
+#[test]
+fn words_that_are_no_text_reach_the_program_as_they_are() {
+    let place = Place::new();
+    let word = OsStr::from_bytes(b"caf\xe9");
+    let script = "printf '%s' \"$1\" | od -An -tx1 | tr -d ' \\n'";
+    let run = place.bootstrap().args(["/bin/sh", "-c", script, "sh"]).arg(word).run();
+    assert_eq!((run.code, run.stdout.as_str()), (Some(0), "636166e9"), "{run}");
+    // The program's own name, too: found in PATH, and by its path.
+    let program = place.write("plain", "#!/bin/sh\necho \"started\"\n");
+    let named = place.at("").join(OsStr::from_bytes(b"serveur-\xe9"));
+    copy_program(Path::new(&program), &named);
+    for name in [named.as_os_str(), named.file_name().unwrap()] {
+        let run = place.bootstrap().arg(name).run();
+        assert_eq!((run.code, run.stdout.as_str()), (Some(0), "started\n"), "{run}");
+    }
+    let run = place.bootstrap().arg(OsStr::from_bytes(b"/nowhere/\xe9")).run();
+    assert_eq!(run.code, Some(127), "{run}");
+    run.says(["could not start the command"]);
+}
+
+/// `docker stop` while bootstrap writes: what was begun is finished, and the service is not started.
+#[test]
+fn a_service_that_is_to_be_stopped_is_not_started() {
+    let place = Place::new();
+    let marker = place.at("started");
+    let run = place.bootstrap().args(["/bin/sh", "-c", ": > \"$0\""]).arg(&marker).stopped_at(1, false);
+    let running = run.start();
+    assert!(running.stops(), "it stops before its first step");
+    running.signal(Signal::TERM);
+    running.signal(Signal::CONT);
+    let run = running.end();
+    assert_eq!(run.code, Some(7), "{run}");
+    run.says(["ended by SIGTERM", "run it again"]);
+    assert!(!marker.exists(), "{run}");
+    // The next start finds everything there.
+    let run = place.bootstrap().args(["/bin/sh", "-c", ": > \"$0\""]).arg(&marker).run();
+    assert_eq!(run.code, Some(0), "{run}");
+    run.says(["already trusted"]);
+    assert!(marker.exists(), "{run}");
 }

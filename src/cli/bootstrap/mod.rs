@@ -151,6 +151,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         stamp,
         now: env.now(),
     };
+    context.shutdown.check()?;
     let done = install(&mut trees, options, &request, &acquired).await;
     let tidied = if options.dry_run { Ok(()) } else { trees.tidy(stamp) };
     let done = done?;
@@ -193,6 +194,8 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     } else {
         "the trust stores were already as requested, and nothing was changed"
     };
+    // A service that is to be stopped is not started.
+    context.shutdown.check().map_err(|ended| done.blame(ended))?;
     Err(process::replace_us(env, command, &variables?).hint(before))
 }
 

@@ -217,5 +217,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     } else {
         "the key pairs were in place before, and nothing was changed"
     };
+    // A service that is to be stopped is not started.
+    context.shutdown.check().map_err(|ended| ended.hint(done))?;
     Err(process::replace_us(env, command, &[]).hint(done))
 }

@@ -1,5 +1,6 @@
 //! Options of every command, and those of every command that changes or inspects something.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,8 +37,8 @@ pub(crate) static CONFIG: Opt<PathBuf> = Opt::path("config", "FILE")
 pub(crate) static ALLOW_SHARED_CONFIG: Opt<bool> = Opt::switch("allow-shared-config")
     .never(Reason::LoosensACheck)
     .help("Accept a configuration file that other users could have written, such as one in a directory of your laptop; a read-only mount needs no flag");
-pub(crate) static COMMAND: Opt<String, true> =
-    Opt::text("COMMAND", "COMMAND").repeatable().trailing().help("Exec COMMAND on success");
+pub(crate) static COMMAND: Opt<OsString, true> =
+    Opt::words_of_command("COMMAND").repeatable().trailing().help("Exec COMMAND on success");
 
 impl Settings {
     /// How long to wait for servers, and for other runs that hold the lock.
