@@ -1,6 +1,7 @@
 //! Turns failures below the HTTP client into an error that states what, where, why and what to do next.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -10,15 +11,26 @@ use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
 use url::Url;
 
-use super::connect::{Endpoint, bare};
 use super::dns::NameError;
+use super::endpoint::{Endpoint, bare};
 use super::proxy::Proxy;
-use super::stream::UploadError;
 use super::tls::Trust;
 use super::tls_words;
 use super::url::{authority, is_localhost, is_loopback, masked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::text;
+
+/// The reader of an upload failed, or ended too early.
+#[derive(Debug)]
+pub(super) struct UploadError(pub(super) io::Error);
+
+impl fmt::Display for UploadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for UploadError {}
 
 /// Whom an exchange is with, for messages.
 #[derive(Debug)]

@@ -8,8 +8,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 
-use super::connect::{Endpoint, bare, secure, server_name};
+use super::connect::{Endpoint, secure, server_name};
 use super::dns::NameError;
+use super::endpoint::bare;
 use super::failure::find;
 use super::tls::{config_with, provider};
 use super::{Net, tls_words};

@@ -7,6 +7,7 @@
 mod client;
 pub mod connect;
 pub mod dns;
+mod endpoint;
 mod failure;
 mod fetch;
 pub mod handshake;

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use super::client::{Broken, Client, HttpRequest, refuse_compressed};
-use super::failure;
+use super::failure::{self, UploadError};
 use crate::error::{Error, Result};
 
 /// The largest piece that is read of an upload.
@@ -48,18 +48,6 @@ impl fmt::Debug for Upload {
         f.debug_struct("Upload").field("left", &self.left).finish_non_exhaustive()
     }
 }
-
-/// The reader of an upload failed, or ended too early.
-#[derive(Debug)]
-pub(super) struct UploadError(pub(super) io::Error);
-
-impl fmt::Display for UploadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for UploadError {}
 
 /// When something was last sent or received.
 #[derive(Clone, Debug)]

@@ -6,20 +6,18 @@ mod tls;
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::path::PathBuf;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
-use url::Url;
 
 pub use self::tls::TlsStream;
-pub(super) use self::tls::{bare, secure, server_name};
+pub(super) use self::tls::{secure, server_name};
+pub use super::endpoint::Endpoint;
 
 use super::Net;
 use super::failure::{self, Peer};
 use super::proxy::Proxy;
-use crate::error::{Error, Result};
-use crate::text;
+use crate::error::Result;
 
 /// Bytes in both directions.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin + fmt::Debug {}
@@ -30,39 +28,6 @@ pub type Stream = Box<dyn Duplex>;
 
 /// Why a connection could not be made, in the words of whatever failed.
 pub(super) type Cause = Box<dyn StdError + Send + Sync>;
-
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// A TCP port.
-    Tcp {
-        /// A name, or an address with or without brackets.
-        host: String,
-        /// Its port.
-        port: u16,
-    },
-    /// A unix socket of this machine.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Endpoint::Tcp { host, port } => write!(f, "{}:{port}", text::escape(host)),
-            Endpoint::Unix(path) => f.write_str(&text::escape(&path.display().to_string())),
-        }
-    }
-}
-
-impl Endpoint {
-    /// The address of a TCP port as a URL: what proxies are chosen by.
-    fn url(host: &str, port: u16) -> Result<Url> {
-        let host = bare(host);
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        let url = Url::parse(&format!("https://{host}:{port}/"));
-        url.map_err(|error| Error::usage("not a host name").at(text::escape(&host)).because(error))
-    }
-}
 
 /// The way to a TCP port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use rustls::pki_types::ServerName;
 use super::{Endpoint, Stream};
 use crate::error::{Error, Result};
 use crate::net::Net;
+use crate::net::endpoint::bare;
 use crate::net::failure::{self, Peer};
 use crate::net::tls::{self, Credentials};
 use crate::text;
@@ -45,11 +46,6 @@ pub(in crate::net) async fn secure(
     config: ClientConfig,
 ) -> io::Result<TlsStream> {
     tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
-}
-
-/// A host without the brackets of an IPv6 address.
-pub(in crate::net) fn bare(host: &str) -> &str {
-    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// A host as TLS names it.
