@@ -278,4 +278,41 @@ mod tests {
             assert!(error.contains(why), "{error}: {text}");
         }
     }
+
+    /// The fast path against the model, with every byte of the text changed: where the fast path reads a file at all, it
+    /// finds what the model of OpenSSL finds.
+    #[test]
+    fn the_fast_path_for_trust_settings_finds_what_the_model_finds() {
+        // SEQUENCE { SEQUENCE { serverAuth } }: trusted for servers.
+        let settings: [&[u8]; 3] = [
+            b"\x30\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01",
+            // Damaged: a length too large, and something behind.
+            b"\x30\x0d\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01",
+            b"\x30\x0c\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01\x00",
+        ];
+        let smallest = TLS_SERVER_ROOT_CERTS.iter().min_by_key(|der| der.len()).expect("roots");
+        let plain = pem::encode(&TLS_SERVER_ROOT_CERTS[1]);
+        let mut read_fast = 0;
+        for settings in settings {
+            let trusted = pem::armor("TRUSTED CERTIFICATE", &[smallest.as_ref(), settings].concat());
+            let mut texts = vec![trusted.clone(), format!("{plain}{trusted}"), trusted.replace('\n', "\r\n")];
+            for at in 0..trusted.len() {
+                for byte in [b'\n', b' ', b'-', b'A', b'='] {
+                    let mut changed = trusted.clone().into_bytes();
+                    changed[at] = byte;
+                    texts.push(String::from_utf8(changed).expect("ASCII"));
+                }
+            }
+            for text in texts {
+                let fast = read_regular_as_openssl(text.as_bytes(), &CertificateCache::default());
+                let Some(fast) = fast else { continue };
+                read_fast += 1;
+                let fast: Vec<Fingerprint> = fast.iter().map(|one| one.fingerprint()).collect();
+                // A full cache leaves it to the model.
+                let model = read_with(text.as_bytes(), &[Reader::OpenSsl], &CertificateCache::of_at_most(0));
+                assert_eq!((fast, Vec::new()), (model.offered, model.losers), "{text}");
+            }
+        }
+        assert!(read_fast > 100, "{read_fast} files of the common form");
+    }
 }
