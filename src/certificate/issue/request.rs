@@ -232,9 +232,12 @@ fn chosen(
         if let Some(unknown) =
             wanted.iter().find(|name| !certificates.iter().any(|(table, _)| has(table, name)))
         {
-            return Err(Error::usage("no certificate in the configuration has this name")
-                .at(unknown)
-                .hint("omit the names to get all of them; `trustup config check` lists them"));
+            return Err(Error::usage("no certificate in the configuration has this name").at(unknown).hint(
+                format!(
+                    "omit the names to get all of them; `{}` lists them",
+                    settings::check_command(settings)
+                ),
+            ));
         }
         certificates.retain(|(table, _)| wanted.iter().any(|name| has(table, name)));
     }

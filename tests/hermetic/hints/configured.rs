@@ -46,7 +46,7 @@ fn the_command_line_beside_the_file() {
     let described = |args: &[&str]| enroll(args).args(["--password-file", &password]);
 
     cases.case(
-        "omit the names to get all of them; `trustup config check` lists them",
+        &format!("omit the names to get all of them; `trustup config check --config {config}` lists them"),
         enroll(&["any", "other.test"]),
         [enroll(&[]), enroll(&["any", "web.test"])],
     );
