@@ -10,7 +10,7 @@ use crate::cli::ui::json::UtcTime;
 use crate::error::Result;
 use crate::pki::cert::Certificate;
 use crate::rootfs::{Sysroot, host};
-use crate::settings::rows::{CERT, CONFIG, a_duration};
+use crate::settings::rows::{ALLOW_SHARED_CONFIG, CERT, CONFIG, a_duration};
 use crate::settings::{Opt, Taken, check_command};
 use crate::text;
 
@@ -25,11 +25,12 @@ static WITHIN: Opt<Duration> = Opt::new(
 const HEADING: &str = "Ends of roots and certificates";
 
 /// The options of both commands.
-pub(super) fn options() -> [Taken; 3] {
+pub(super) fn options() -> [Taken; 4] {
     [
         WITHIN.taken().under(HEADING),
         CERT.taken_as("Also show the end of the certificate in FILE").under(HEADING),
         CONFIG.taken_as("The trustup.toml that names certificates [default: /etc/trustup/trustup.toml, if it is there]").under(HEADING),
+        ALLOW_SHARED_CONFIG.taken().under(HEADING),
     ]
 }
 

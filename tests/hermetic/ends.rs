@@ -1,6 +1,7 @@
 //! When roots and certificates end: shown by `status` and `doctor`, and a reason to act (`--within`).
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -155,6 +156,11 @@ fn the_end_of_a_pair_is_the_earliest_in_its_chain() {
         .run()
         .json();
     assert_eq!(answer["ends_early"][0]["reason"], "ended", "{answer:#}");
+    // A file that others can write is refused, and accepted as by `bootstrap`.
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o666)).unwrap();
+    let within = || Trustup::new(["status", "--within", "30d", "--config"]).arg(&config);
+    within().fails(2).says(["`--allow-shared-config`"]);
+    within().arg("--allow-shared-config").fails(4);
     // A file that cannot be read is not the same as no certificate.
     fs::write(&config, "[[certificate").unwrap();
     Trustup::new(["status", "--within", "30d", "--config"]).arg(&config).fails(2);
