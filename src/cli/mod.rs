@@ -169,27 +169,39 @@ impl Context<'_> {
 /// Runs the command line `args` (the program's name first) and returns the exit code. Call it once: it makes the runtime
 /// of this process, and handles its signals.
 pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
-    let failed = |error: Error| {
-        let plain = env.var("NO_COLOR").is_some() || env.var("TERM") == Some("dumb");
-        Ui::new(false, false, false, Color::Auto, plain).error("trustup", &error);
-        error.kind().exit_code()
-    };
-    let runtime = match runtime::build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(Error::failed("could not start the runtime").because(error)),
-    };
-    match Shutdown::of_process() {
-        Ok(shutdown) => runtime.block_on(run(args, env, &shutdown, &Children::default())),
-        Err(error) => failed(error),
+    match prepare() {
+        Ok((runtime, shutdown)) => runtime.block_on(run(args, env, &shutdown, &Children::default())),
+        Err(error) => {
+            early_ui(&args, env).error("trustup", &error);
+            error.kind().exit_code()
+        }
     }
+}
+
+fn prepare() -> Result<(tokio::runtime::Runtime, Shutdown)> {
+    // The runtime, and hash tables of the standard library, need random bytes, too, and panic without them: a defect,
+    // with no hint.
+    random::fill(&mut [0])?;
+    let runtime =
+        runtime::build().map_err(|error| Error::failed("could not start the runtime").because(error))?;
+    Ok((runtime, Shutdown::of_process()?))
+}
+
+/// For errors before the settings are known.
+fn early_ui(args: &[OsString], env: &Env) -> Ui {
+    let asked_for_json =
+        args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json") || is_on(env, "TRUSTUP_JSON");
+    Ui::new(asked_for_json, false, false, Color::Auto, is_plain(env))
+}
+
+/// Whether the terminal gets no colors.
+fn is_plain(env: &Env) -> bool {
+    env.var("NO_COLOR").is_some() || env.var("TERM") == Some("dumb")
 }
 
 /// Runs the command line `args` on the runtime that this is called on.
 pub(crate) async fn run(args: Vec<OsString>, env: &Env, shutdown: &Shutdown, children: &Children) -> u8 {
-    let asked_for_json =
-        args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json") || is_on(env, "TRUSTUP_JSON");
-    let plain = env.var("NO_COLOR").is_some() || env.var("TERM") == Some("dumb");
-    let early = Ui::new(asked_for_json, false, false, Color::Auto, plain);
+    let early = early_ui(&args, env);
     if crate::host::privilege::is_raised() {
         let error = Error::unsupported(
             "trustup does not run with raised rights (setuid, setgid or file capabilities)",
@@ -227,13 +239,8 @@ pub(crate) async fn run(args: Vec<OsString>, env: &Env, shutdown: &Shutdown, chi
             return error.kind().exit_code();
         }
     };
-    // Hash tables of the standard library need random bytes, too, and panic without them: a defect, with no hint.
-    if let Err(error) = random::fill(&mut [0]) {
-        early.error(row.name, &error);
-        return error.kind().exit_code();
-    }
     let is = |switch| settings.is(switch);
-    let ui = Ui::new(is(&JSON), is(&QUIET), is(&VERBOSE), settings.or_default(&COLOR), plain);
+    let ui = Ui::new(is(&JSON), is(&QUIET), is(&VERBOSE), settings.or_default(&COLOR), is_plain(env));
     let context =
         Context { env, shutdown, children, ui, settings: &settings, subcommand: subcommand.as_deref() };
     unknown_variables(env, &settings).iter().for_each(|warning| ui.warn(warning));
