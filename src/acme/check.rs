@@ -1,10 +1,10 @@
 //! Whether settings can work: before any request, and according to the server's directory.
 
 use super::settings::AcmeSettings;
-use super::transport::{Transport, shorter};
+use super::transport::Transport;
 use super::{ChallengeSetup, solver};
 use crate::error::{Error, Result};
-use crate::net::url::masked;
+use crate::net::url::{masked, shorter};
 use crate::pki::cert::SubjectAltName;
 use crate::text;
 

@@ -19,7 +19,7 @@ use super::problem::{self, beginning, is};
 use super::waiting::{retry_after, shown_duration, skew};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::retry::Backoff;
-use crate::net::url::{authority, masked, origin, same_origin};
+use crate::net::url::{authority, masked, origin, same_origin, shorter};
 use crate::net::{Broken, Client, FetchAnswer, HttpRequest};
 use crate::pki::jose::{jwk, jws};
 use crate::pki::key::PrivateKey;
@@ -440,15 +440,6 @@ async fn send(client: &Client, request: HttpRequest, again: Again) -> Result<Fet
 /// says.
 fn at_least(after: Duration, pause: &mut Backoff) -> Duration {
     if after < Duration::from_secs(1) { pause.take() } else { after }
-}
-
-/// A URL of any length, for people.
-pub(super) fn shorter(url: &str) -> String {
-    const SHOWN: usize = 200;
-    match url.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &url[..end]),
-        None => url.to_owned(),
-    }
 }
 
 /// An error's body, if it is a problem document (RFC 7807) with any content.

@@ -107,6 +107,15 @@ pub(crate) fn step_ca_base(value: &str) -> Result<Url> {
     Ok(url)
 }
 
+/// A URL of any length, for people.
+pub(crate) fn shorter(url: &str) -> String {
+    const SHOWN: usize = 200;
+    match url.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &url[..end]),
+        None => url.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
