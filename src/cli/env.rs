@@ -289,6 +289,7 @@ async fn install(context: &Context<'_>) -> Result<u8> {
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
         children: context.children,
+        shutdown: context.shutdown,
         stamp: context.stamp()?,
         now: context.env.now(),
     };

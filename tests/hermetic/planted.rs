@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::ca::{self, Root};
 use crate::support::run::{Trustup, fixtures};
+use crate::support::servers::wait_for;
 use crate::support::tree::Tree;
 
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -328,4 +330,25 @@ fn many_runs_at_once_all_succeed_and_lose_nothing() {
         }
     });
     before.assert_same(&Tree::of(&scene.sysroot()), "after all have come and gone");
+}
+
+/// `docker stop` while another run holds the lock: the wait ends, and nothing was changed.
+#[test]
+fn a_run_that_waits_for_another_ends_with_a_signal() {
+    let scene = Scene::new();
+    scene.bootstrap(0).ok();
+    let path = scene.at("var/lib/trustup/lock");
+    let lock = fs::File::options().write(true).create(true).truncate(false).mode(0o600).open(&path).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    let before = Tree::of(&scene.sysroot());
+    let running = scene.bootstrap(1).args(["--timeout", "100s"]).start();
+    // From then on a signal is only noted, and ends what waits.
+    wait_for("the handler of SIGTERM", || running.has_handler(Signal::TERM).then_some(()));
+    running.signal(Signal::TERM);
+    let run = running.end();
+    assert_eq!(run.code, Some(1), "{run}");
+    run.says(["ended by SIGTERM"]);
+    before.assert_same(&Tree::of(&scene.sysroot()), "without the lock");
+    drop(lock);
+    scene.bootstrap(1).ok();
 }

@@ -148,6 +148,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
         children: context.children,
+        shutdown: context.shutdown,
         stamp,
         now: env.now(),
     };

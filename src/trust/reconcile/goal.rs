@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Extra;
+use crate::host::shutdown::Shutdown;
 use crate::pki::fingerprint::Fingerprint;
 use crate::process::{Children, ToolContext};
 use crate::rootfs::Sysroot;
@@ -75,6 +76,8 @@ pub(crate) struct ReconcileOptions<'a> {
     pub(crate) tool_timeout: Duration,
     /// Whose child it is.
     pub(crate) children: &'a Children,
+    /// Ends the wait for another run.
+    pub(crate) shutdown: &'a Shutdown,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
     pub(crate) stamp: Option<i64>,
     /// The time, seconds since 1970.

@@ -81,8 +81,8 @@ pub(crate) async fn reconcile<'a>(
     if options.dry_run || first.cannot_write_anything(options)? || first.is_done(state)? {
         return Ok(first.outcome(state, foreseen));
     }
-    let session = Session::begin(sysroot, options.patience, options.tool_context()).await;
-    let (mut session, recovered) = match session {
+    let session = Session::begin(sysroot, options.patience, options.tool_context());
+    let (mut session, recovered) = match options.shutdown.or(session).await.flatten() {
         Ok(session) => session,
         Err(error) => {
             // Without a record nothing may change: then the whole tree counts as unwritable.
