@@ -38,6 +38,8 @@ pub mod doctor;
 
 mod config_check;
 
+pub mod renew;
+
 // Imported by the command line alone.
 pub mod demo;
 pub mod dev_ca;

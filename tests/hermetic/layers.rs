@@ -20,6 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["certificate"],
     &["doctor"],
     &["config_check"],
+    &["renew"],
     &["dev_ca"],
     &["demo"],
     &["cli"],

@@ -248,7 +248,7 @@ async fn replace(
 
 fn issue_facts<'a>(settled: &'a ResolvedInputs<'_>, world: &IssueContext<'a>) -> IssueFacts<'a> {
     let not_after = settled.request.not_after;
-    IssueFacts { env: world.network.env, ca: &settled.ca, names: &settled.names, not_after }
+    IssueFacts { env: world.network.env, ca: &settled.ca, names: &settled.names, not_after, existing: None }
 }
 
 /// Everything that changes something, one run at a time. `usable`: the methods, if it is already known that there are

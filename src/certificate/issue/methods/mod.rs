@@ -77,6 +77,11 @@ pub(crate) trait Method: Send + Sync {
         ca.url.clone()
     }
 
+    /// Which key its certificate is for.
+    fn key_use(&self) -> KeyUse {
+        KeyUse::New
+    }
+
     /// Checks what can be checked before anything is requested, changed or spent.
     ///
     /// # Errors
@@ -95,6 +100,26 @@ pub(crate) trait Method: Send + Sync {
     fn issue<'a>(&'a self, order: &'a mut IssueOrder<'_>) -> Issue<'a>;
 }
 
+/// Which key a certificate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyUse {
+    /// A new one, or that of an interrupted run.
+    New,
+    /// That of the existing pair.
+    Existing,
+}
+
+/// The pair that is to be replaced: it is good, but for its age.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExistingPair<'a> {
+    /// Leaf first, without the root.
+    pub(crate) chain: &'a [Certificate],
+    /// Its key.
+    pub(crate) key: &'a PrivateKey,
+    /// The method that issued it, and the CA's address or directory, as an earlier run recorded them.
+    pub(crate) came_from: Option<(&'a str, Option<&'a Url>)>,
+}
+
 /// A method's result.
 pub(crate) type Issue<'a> = Pin<Box<dyn Future<Output = Result<Vec<Certificate>, Failure>> + Send + 'a>>;
 
@@ -109,6 +134,8 @@ pub(crate) struct IssueFacts<'a> {
     pub(crate) names: &'a [SubjectAltName],
     /// The requested lifetime.
     pub(crate) not_after: Option<NotAfter>,
+    /// The pair that is to be replaced, if there is one that is good but for its age.
+    pub(crate) existing: Option<ExistingPair<'a>>,
 }
 
 /// The input of a method.
@@ -121,7 +148,7 @@ pub(crate) struct IssueOrder<'a> {
     pub(crate) children: &'a Children,
     /// The roots that vouch for the CA's connection; `None` where only the method knows.
     pub(crate) roots: Option<&'a Roots>,
-    /// The new key.
+    /// The key that the certificate is for: see [`Method::key_use`].
     pub(crate) key: &'a PrivateKey,
     /// Where what is about to be spent is recorded first.
     pub(crate) pending: &'a mut Pending,

@@ -1,0 +1,6 @@
+//! Renewal: when each certificate is due, one run or a daemon that renews what is due, what happens after a change, and
+//! what others may read of it.
+
+#![allow(dead_code, reason = "the command follows")]
+
+pub(crate) mod record;
