@@ -5,7 +5,7 @@ use crate::certificate::issue::IssueRequest;
 use crate::certificate::issue::methods::Method;
 use crate::certificate::issue::methods::row::MethodRow;
 use crate::certificate::issue::methods::table;
-use crate::certificate::issue::request::{self, IssueInput, with_ca};
+use crate::certificate::issue::request::{self, IssueInput, Purpose, with_ca};
 use crate::error::{Error, Result};
 use crate::host::env::Env;
 use crate::settings::{CertificateTable, ConfigFile, EntryTable, Settings};
@@ -57,10 +57,10 @@ pub(crate) fn inspect(
         }
     }
     let (merged, ca) = with_ca(of_enroll, Some(file), &mut Vec::new());
-    let input = IssueInput { env, settings: &merged, host: None };
+    let input = IssueInput { env, settings: &merged, host: None, renew: Some(&file.renew) };
     for table in &file.certificates {
         if table.is_whole {
-            match request::configured(input, table, None, &ca, &mut found.warnings) {
+            match request::configured(input, table, (Purpose::Enroll(None), None), &ca, &mut found.warnings) {
                 Ok(made) => found.add_names(&made, &table.place),
                 Err(error) => found.problems.push(request::blamed(error, &table.place)),
             }

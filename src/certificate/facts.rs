@@ -17,8 +17,8 @@ pub(crate) struct PairRequirements<'a> {
     pub(crate) names: &'a [SubjectAltName],
     /// Whether the CA may have added other names.
     pub(crate) allow_extra_names: bool,
-    /// The kind of its key.
-    pub(crate) key_type: KeyType,
+    /// The kind of its key; `None` for any.
+    pub(crate) key_type: Option<KeyType>,
     /// Where its chain ends.
     pub(crate) roots: &'a Roots,
 }
@@ -30,8 +30,20 @@ pub(crate) enum PairState {
     Nothing,
     /// Something to replace; the reason, in words that can follow a colon.
     Bad(String),
+    /// A pair that was good until it expired; the reason, in words that can follow a colon.
+    Expired(Box<Good>, String),
     /// A pair that works and is ours.
     Good(Box<Good>),
+}
+
+impl PairState {
+    /// The pair, if it is good but for its age.
+    pub(crate) fn pair(&self) -> Option<&Good> {
+        match self {
+            PairState::Good(good) | PairState::Expired(good, _) => Some(good),
+            PairState::Nothing | PairState::Bad(_) => None,
+        }
+    }
 }
 
 /// A pair that works and is ours.
@@ -88,8 +100,8 @@ pub(crate) fn inspect_pair(
         Ok(key) => key,
         Err(error) => return bad(format!("the key cannot be used: {}", error.what())),
     };
-    if key.key_type() != Some(request.key_type) {
-        return bad(format!("the key is not of type {}", request.key_type));
+    if let Some(wanted) = request.key_type.filter(|wanted| key.key_type() != Some(*wanted)) {
+        return bad(format!("the key is not of type {wanted}"));
     }
     let wanted = Wanted {
         allow_extra_names: request.allow_extra_names,
@@ -97,18 +109,29 @@ pub(crate) fn inspect_pair(
         names: request.names,
         roots: request.roots,
     };
-    let vouched = match check::check(&chain, &wanted, now) {
-        Ok(vouched) => vouched,
-        Err(why) => return bad(format!("the certificate: {why}")),
-    };
     let Some(life) = Life::of(&chain, &request.roots.certificates) else {
         return bad("the certificate file is empty".to_owned());
+    };
+    let (vouched, expired) = match check::check(&chain, &wanted, now) {
+        Ok(vouched) => (vouched, None),
+        Err(why) => {
+            let why = format!("the certificate: {why}");
+            // As it was in its last second.
+            match check::check(&chain, &wanted, life.until) {
+                Ok(vouched) if now > life.until => (vouched, Some(why)),
+                _ => return bad(why),
+            }
+        }
     };
     let metas = [(&cert_meta, outputs.cert_mode), (&key_meta, outputs.key_mode)];
     let is_whole = has_others(host, outputs, &PairContent::new(&key, &chain, request.roots))?
         && has_layout(host, outputs)?;
     let is_neat = is_whole && metas.iter().all(|(meta, mode)| is_as_asked(meta, outputs, *mode));
-    Ok(PairState::Good(Box::new(Good { chain, life, key, vouched, is_whole, is_neat })))
+    let good = Box::new(Good { chain, life, key, vouched, is_whole, is_neat });
+    Ok(match expired {
+        Some(why) => PairState::Expired(good, why),
+        None => PairState::Good(good),
+    })
 }
 
 fn read(host: &Sysroot, path: &str) -> Result<Option<(Vec<u8>, Meta)>> {

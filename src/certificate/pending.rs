@@ -139,10 +139,11 @@ impl Pending {
         &self.record
     }
 
-    /// The key that an earlier run saved, if it is really that: ours, 0600, of the wanted kind, its hash in the record.
-    pub(crate) fn key(&self, wanted: KeyType) -> Result<Option<PrivateKey>> {
+    /// The key that an earlier run saved, if it is really that: ours, 0600, of the wanted kind (`None`: any), its hash in the
+    /// record.
+    pub(crate) fn key(&self, wanted: Option<KeyType>) -> Result<Option<PrivateKey>> {
         let key = self.saved_key()?.and_then(|bytes| PrivateKey::from_pem(&bytes).ok());
-        Ok(key.filter(|key| key.key_type() == Some(wanted)))
+        Ok(key.filter(|key| wanted.is_none() || key.key_type() == wanted))
     }
 
     /// Whether the next run finds a saved key.

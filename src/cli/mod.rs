@@ -2,6 +2,7 @@
 //! own file; none of them prints or reads variables by itself.
 
 mod bootstrap;
+mod certificates;
 mod config;
 mod demo;
 mod detect;
@@ -12,6 +13,7 @@ mod enroll;
 mod env;
 mod options;
 mod output;
+mod renew;
 mod status;
 mod stores;
 #[cfg(test)]
@@ -94,7 +96,7 @@ enum Run {
 type Running<'a> = Pin<Box<dyn Future<Output = Result<u8>> + 'a>>;
 
 /// All of them, in the order of the help.
-static COMMANDS: [&CommandRow; 12] = [
+static COMMANDS: [&CommandRow; 13] = [
     &detect::ROW,
     &bootstrap::ROW,
     &untrust::ROW,
@@ -103,6 +105,7 @@ static COMMANDS: [&CommandRow; 12] = [
     &env::ROW,
     &token::ROW,
     &enroll::ROW,
+    &renew::ROW,
     &config::ROW,
     &demo::ROW,
     &dev_ca::ROW,

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,10 +21,11 @@ pub struct Env {
     clock: TimeSource,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum TimeSource {
     System,
-    Fixed(i64),
+    /// Clones share it.
+    Simulated(Arc<AtomicI64>),
 }
 
 impl Env {
@@ -40,11 +42,27 @@ impl Env {
         env
     }
 
-    /// An environment with only these variables, and a clock fixed at `now` (seconds since 1970).
+    /// An environment with only these variables, and a clock that is at `now` (seconds since 1970) until it is set.
     pub fn fixed<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>, now: i64) -> Self {
         let variables =
             variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Env::new(variables, TimeSource::Fixed(now))
+        Env::new(variables, TimeSource::Simulated(Arc::new(AtomicI64::new(now))))
+    }
+
+    /// Sets the clock of [`Env::fixed`], also for clones; false if this is the system's.
+    pub fn set_clock(&self, now: i64) -> bool {
+        match &self.clock {
+            TimeSource::System => false,
+            TimeSource::Simulated(clock) => {
+                clock.store(now, Ordering::SeqCst);
+                true
+            }
+        }
+    }
+
+    /// Whether the clock moves by itself.
+    pub(crate) fn has_system_clock(&self) -> bool {
+        matches!(self.clock, TimeSource::System)
     }
 
     fn new(variables: BTreeMap<String, String>, clock: TimeSource) -> Self {
@@ -88,8 +106,8 @@ impl Env {
 
     /// Seconds since 1970, from the real clock: never from `SOURCE_DATE_EPOCH` (threat T7).
     pub fn now(&self) -> i64 {
-        match self.clock {
-            TimeSource::Fixed(now) => now,
+        match &self.clock {
+            TimeSource::Simulated(clock) => clock.load(Ordering::SeqCst),
             TimeSource::System => match SystemTime::now().duration_since(UNIX_EPOCH) {
                 Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
                 Err(_) => 0,

@@ -3,7 +3,7 @@
 //! A command that waits for servers handles them ([`Shutdown::handle`]): the first one ends every wait like an error, so
 //! that what was published is removed, and locks, keys and files are left as after any failure. The second one ends the
 //! process at once. Every other command keeps the default action, also as process 1 of a container, for which the
-//! kernel has none.
+//! kernel has none. A daemon has other uses for two of them ([`Shutdown::handle_as_daemon`]).
 
 use std::future::{Future, pending, poll_fn};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -64,11 +64,27 @@ impl Shutdown {
     /// # Errors
     /// The system accepts no handler.
     pub fn handle(&self) -> Result<()> {
+        self.handle_those(not_ignored)
+    }
+
+    /// As [`Shutdown::handle`], for a daemon: SIGHUP and SIGUSR1 do not end it, but are what the result returns.
+    ///
+    /// # Errors
+    /// The system accepts no handler.
+    pub(crate) fn handle_as_daemon(&self) -> Result<DaemonSignals> {
+        // First, so that none of them has its default action in between.
+        let reload = signal(SignalKind::from_raw(SIGHUP)).map_err(no_signals)?;
+        let renew = signal(SignalKind::from_raw(SIGUSR1)).map_err(no_signals)?;
+        self.handle_those(|| not_ignored().into_iter().filter(|signal| *signal != SIGHUP).collect())?;
+        Ok(DaemonSignals { reload, renew })
+    }
+
+    fn handle_those(&self, which: impl FnOnce() -> Vec<i32>) -> Result<()> {
         let Some(Handled { is_default, came, signals }) = self.0.as_deref() else { return Ok(()) };
         if !is_default.swap(false, Ordering::SeqCst) {
             return Ok(());
         }
-        for &signal in signals.get_or_init(not_ignored) {
+        for &signal in signals.get_or_init(which) {
             // In this order: the first signal sets the flag after the action of the second was passed by.
             if !is_process_1() {
                 flag::register_conditional_default(signal, Arc::clone(is_default)).map_err(no_signals)?;
@@ -127,6 +143,38 @@ impl Shutdown {
             biased;
             ended = self.requested() => Err(ended),
             done = future => Ok(done),
+        }
+    }
+}
+
+/// What a signal asks a daemon to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DaemonRequest {
+    /// SIGHUP: read the configuration again.
+    Reload,
+    /// SIGUSR1: renew now.
+    Renew,
+}
+
+/// The signals that a daemon handles without ending.
+#[derive(Debug)]
+pub(crate) struct DaemonSignals {
+    reload: Signal,
+    renew: Signal,
+}
+
+impl DaemonSignals {
+    /// The next one. Several of one kind that came before count as one.
+    pub(crate) async fn next(&mut self) -> DaemonRequest {
+        let next = tokio::select! {
+            biased;
+            came = self.reload.recv() => came.map(|()| DaemonRequest::Reload),
+            came = self.renew.recv() => came.map(|()| DaemonRequest::Renew),
+        };
+        match next {
+            Some(next) => next,
+            // The runtime ends.
+            None => pending().await,
         }
     }
 }

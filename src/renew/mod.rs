@@ -3,4 +3,5 @@
 
 #![allow(dead_code, reason = "the command follows")]
 
+pub(crate) mod attempt;
 pub(crate) mod record;

@@ -76,12 +76,16 @@ impl Enrolled {
         roots
     }
 
+    /// The CA's address or directory.
+    pub(super) fn url(&self) -> Option<Url> {
+        self.ca.as_deref().and_then(|ca| Url::parse(ca).ok())
+    }
+
     /// The CA at that time.
     pub(super) fn as_ca(&self) -> Ca {
         let certificates = self.roots();
         let described = trust::described(&certificates, "the CA that it came from");
         let roots = Roots { certificates, described, or_itself: false };
-        let url = self.ca.as_deref().and_then(|ca| Url::parse(ca).ok());
-        Ca { url, roots: roots.are_pinned().then_some(roots), ..Ca::default() }
+        Ca { url: self.url(), roots: roots.are_pinned().then_some(roots), ..Ca::default() }
     }
 }

@@ -5,10 +5,12 @@
 //! answer is on disk before it is placed. How to get a certificate is up to each method ([`methods`]).
 
 mod enrolled;
+mod keys;
 pub(crate) mod methods;
 mod obtain;
 mod outcome;
 mod refused;
+pub(crate) mod renewals;
 pub(crate) mod request;
 mod resolve;
 pub(crate) mod trust;
@@ -33,7 +35,8 @@ use crate::rootfs::Sysroot;
 use crate::rootfs::checkpoint::Checkpoints;
 
 use self::enrolled::Enrolled;
-use self::methods::{IssueFacts, Method};
+use self::keys::Keys;
+use self::methods::{ExistingPair, IssueFacts, Method};
 use self::resolve::{ResolvedInputs, inspect_pair, resolve_inputs, roots_for, saved_answer};
 use self::trust::Recorded;
 
@@ -45,8 +48,8 @@ pub(crate) struct IssueRequest {
     pub(crate) names: Vec<SubjectAltName>,
     /// The paths of the pair.
     pub(crate) outputs: Outputs,
-    /// The kind of the key.
-    pub(crate) key_type: KeyType,
+    /// The kind of the key; `None`: that of the existing pair, whatever it is.
+    pub(crate) key_type: Option<KeyType>,
     /// The requested lifetime; `None` leaves it to the CA.
     pub(crate) not_after: Option<NotAfter>,
     /// The user's settings for the CA.
@@ -104,7 +107,7 @@ pub(crate) async fn enroll(request: &IssueRequest, world: &IssueContext<'_>) -> 
     }
     let inspected = inspect_pair(&settled, world, world.network.env.now())?;
     // A pair may exist without its record beside it, such as one that was copied, or another user's.
-    if matches!(inspected.0, PairState::Bad(_))
+    if matches!(inspected.0, PairState::Bad(_) | PairState::Expired(..))
         && let Some(recorded) = obtain::with_fetched_roots(&settled, world).await
     {
         let world = &IssueContext { recorded, ..world.clone() };
@@ -115,6 +118,24 @@ pub(crate) async fn enroll(request: &IssueRequest, world: &IssueContext<'_>) -> 
     resume_or_start(world, settled, inspected).await
 }
 
+/// Why the pair is to be replaced, in words that can follow "due" and a colon; `None` if it is good and not due. Asks no
+/// server, and changes nothing.
+///
+/// # Errors
+/// The request is not possible, or something cannot be read.
+pub(crate) fn due(request: &IssueRequest, world: &IssueContext<'_>) -> Result<Option<String>> {
+    let settled = resolve_inputs(request, world, Instant::now())?;
+    let now = world.network.env.now();
+    Ok(match inspect_pair(&settled, world, now)?.0 {
+        PairState::Nothing => Some("there is no certificate".to_owned()),
+        PairState::Bad(why) | PairState::Expired(_, why) => Some(why),
+        PairState::Good(good) => {
+            let verdict = decide::decide(&good.life, now, request.policy);
+            (!may_stay(verdict)).then(|| format!("the certificate {}", verdict.reason()))
+        }
+    })
+}
+
 /// Keeps the pair that was inspected, resumes what an earlier run left, or gets a new pair.
 async fn resume_or_start(
     world: &IssueContext<'_>,
@@ -122,11 +143,18 @@ async fn resume_or_start(
     (standing, roots): (PairState, Roots),
 ) -> Result<IssueOutcome> {
     let (request, now) = (settled.request, world.network.env.now());
-    let (good, reason) = match standing {
-        PairState::Nothing => (None, "there was no certificate".to_owned()),
+    let cannot_be_used = |why: &str| {
+        (world.warn)(&format!("the existing certificate cannot be used: {why}"));
+    };
+    let (existing, works, reason) = match standing {
+        PairState::Nothing => (None, false, "there was no certificate".to_owned()),
         PairState::Bad(why) => {
-            (world.warn)(&format!("the existing certificate cannot be used: {why}"));
-            (None, why)
+            cannot_be_used(&why);
+            (None, false, why)
+        }
+        PairState::Expired(pair, why) => {
+            cannot_be_used(&why);
+            (Some(pair), false, why)
         }
         PairState::Good(good) => match decide::decide(&good.life, now, request.policy) {
             verdict if !request.force && may_stay(verdict) => {
@@ -149,11 +177,11 @@ async fn resume_or_start(
                     done => done,
                 };
             }
-            Verdict::Keep(_) => (Some(good), "`--force` was given".to_owned()),
-            verdict => (Some(good), format!("the certificate {}", verdict.reason())),
+            Verdict::Keep(_) => (Some(good), true, "`--force` was given".to_owned()),
+            verdict => (Some(good), true, format!("the certificate {}", verdict.reason())),
         },
     };
-    match (replace(&settled, world, &reason, now).await, good) {
+    match (replace(&settled, world, existing.as_deref(), &reason, now).await, existing.filter(|_| works)) {
         // It still works: a service that starts now is better off with it than without. This does not apply when we are
         // told to stop: then nothing should be started.
         (Err(error), Some(good))
@@ -218,11 +246,12 @@ fn correct_files(
 async fn replace(
     settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
+    existing: Option<&Good>,
     reason: &str,
     now: i64,
 ) -> Result<IssueOutcome> {
     let request = settled.request;
-    let usable = match obtain::usable_methods(request, &issue_facts(settled, world)) {
+    let usable = match obtain::usable_methods(request, &issue_facts(settled, world, existing)) {
         Ok(usable) => Some(usable),
         // If the CA has already answered, no method is needed: its token may have expired since, or be gone.
         Err(_) if !world.dry_run && saved_answer(world, &request.outputs)?.is_some() => None,
@@ -246,9 +275,16 @@ async fn replace(
     })
 }
 
-fn issue_facts<'a>(settled: &'a ResolvedInputs<'_>, world: &IssueContext<'a>) -> IssueFacts<'a> {
+fn issue_facts<'a>(
+    settled: &'a ResolvedInputs<'_>,
+    world: &IssueContext<'a>,
+    existing: Option<&'a Good>,
+) -> IssueFacts<'a> {
+    let kept = settled.kept.as_ref();
+    let came_from = kept.map(|kept| (kept.method.as_str(), settled.kept_url.as_ref()));
+    let existing = existing.map(|pair| ExistingPair { chain: &pair.chain, key: &pair.key, came_from });
     let not_after = settled.request.not_after;
-    IssueFacts { env: world.network.env, ca: &settled.ca, names: &settled.names, not_after, existing: None }
+    IssueFacts { env: world.network.env, ca: &settled.ca, names: &settled.names, not_after, existing }
 }
 
 /// Everything that changes something, one run at a time. `usable`: the methods, if it is already known that there are
@@ -288,26 +324,28 @@ async fn with_pending(
         (world.warn)(&warning);
     }
     pending.remember(settled.kept.iter().flat_map(|kept| &kept.spent));
-    if let (PairState::Good(good), roots) = inspect_pair(settled, world, now)?
-        && may_stay(decide::decide(&good.life, now, request.policy))
-        && !request.force
-    {
-        let outcome = match good.is_neat {
-            true => keep(settled, world, *good, &roots, now),
-            false => correct_files(settled, world, *good, &roots, now)?,
-        };
-        put_away(world, pending);
-        return Ok(outcome);
-    }
+    let existing = match inspect_pair(settled, world, now)? {
+        (PairState::Good(good), roots)
+            if may_stay(decide::decide(&good.life, now, request.policy)) && !request.force =>
+        {
+            let outcome = match good.is_neat {
+                true => keep(settled, world, *good, &roots, now),
+                false => correct_files(settled, world, *good, &roots, now)?,
+            };
+            put_away(world, pending);
+            return Ok(outcome);
+        }
+        (PairState::Good(pair) | PairState::Expired(pair, _), _) => Some(pair),
+        _ => None,
+    };
+    let existing = existing.as_deref();
     let mut checkpoints = Checkpoints::default();
-    let saved = pending.key(request.key_type)?;
-    if let Some(key) = &saved
-        && let Some(issued) = interrupted(settled, key, &pending, now)?
-    {
+    let mut keys = Keys::new(existing.map(|pair| &pair.key), request.key_type, &pending)?;
+    if let Some(issued) = interrupted(settled, &keys, &pending, now)? {
         (world.say)("an earlier run was interrupted after the CA had answered: placing its certificate now");
         return finish(settled, world, issued, pending, IssueAction::TakenUp, &mut checkpoints);
     }
-    let about = issue_facts(settled, world);
+    let about = issue_facts(settled, world, existing);
     let able = match usable {
         Some(usable) => Ok(usable),
         None => obtain::usable_methods(request, &about),
@@ -318,24 +356,15 @@ async fn with_pending(
         Ok(usable) => usable,
         Err(error) => return Err(give_up(error.into(), pending, before)),
     };
-    let key = match saved {
-        Some(key) => key,
-        None => {
-            let key = PrivateKey::generate(request.key_type)?;
-            pending.save_key(&key)?;
-            key
-        }
-    };
     checkpoints.pass("send", &request.outputs.key);
-    let before = pending.record().attempts.len();
-    let obtained = obtain::obtain(settled, world, &about, &usable, &key, &mut pending).await;
+    let obtained = obtain::obtain(settled, world, &about, &usable, &mut keys, &mut pending).await;
     let obtained = match obtained {
         Ok(obtained) => obtained,
         Err(failure) => return Err(give_up(failure, pending, before)),
     };
     checkpoints.pass("save", &request.outputs.key);
     let issued = Issued {
-        key: &key,
+        key: keys.known(obtained.method.key_use())?,
         chain: obtained.chain,
         vouched: obtained.vouched,
         roots: obtained.roots,
@@ -349,7 +378,7 @@ async fn with_pending(
 /// A CA's answer that an interrupted run did not place, if it matches the current request.
 fn interrupted<'a>(
     settled: &ResolvedInputs<'a>,
-    key: &'a PrivateKey,
+    keys: &'a Keys<'_>,
     pending: &Pending,
     now: i64,
 ) -> Result<Option<Issued<'a>>> {
@@ -357,6 +386,7 @@ fn interrupted<'a>(
         return Ok(None);
     };
     for method in &settled.request.methods {
+        let Ok(key) = keys.known(method.key_use()) else { continue };
         let Some(roots) = roots_for(settled, method.as_ref())? else { continue };
         let wanted = Wanted {
             allow_extra_names: settled.request.allow_extra_names,
@@ -450,7 +480,7 @@ fn finish(
         .map_err(|error| error.with_changed(placed.changed.clone()))?;
     let elsewise = match standing {
         PairState::Good(good) if good.chain == issued.chain => None,
-        PairState::Bad(why) => Some(why),
+        PairState::Bad(why) | PairState::Expired(_, why) => Some(why),
         PairState::Nothing => Some("nothing is there".to_owned()),
         PairState::Good(_) => Some("another pair is there".to_owned()),
     };

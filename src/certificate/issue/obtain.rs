@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::methods::{Failure, IssueFacts, IssueOrder, Method};
+use super::keys::Keys;
+use super::methods::{Failure, IssueFacts, IssueOrder, KeyUse, Method};
 use super::resolve::{ResolvedInputs, roots_for};
 use super::trust::{self, Recorded};
 use super::{IssueContext, IssueRequest, refused};
@@ -78,23 +79,30 @@ pub(super) struct Obtained<'a> {
     pub(super) skipped: Vec<(&'static str, String)>,
 }
 
-/// Gets a certificate for `key` by the first method that gives one.
+/// Gets a certificate by the first method that gives one, for the key that it needs.
 pub(super) async fn obtain<'a>(
     settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     about: &IssueFacts<'_>,
     usable: &Usable<'a>,
-    key: &PrivateKey,
+    keys: &mut Keys<'_>,
     pending: &mut Pending,
 ) -> Result<Obtained<'a>, Failure> {
     let mut skipped = usable.skipped.clone();
     let mut unsettled = false;
     let mut last = None;
+    // An order of an earlier run is for the key that it saved.
+    let resumes = keys.has_saved() && pending.order()?.is_some();
     for (at, method) in usable.methods.iter().enumerate() {
+        if resumes && method.key_use() == KeyUse::Existing && at + 1 < usable.methods.len() {
+            skipped.push((method.name(), "an order of an earlier run is in progress".to_owned()));
+            continue;
+        }
         // A server that hangs leaves the others their share of the time.
         let left = settled.request.timeout.saturating_sub(settled.began.elapsed());
         let others = u32::try_from(usable.methods.len() - at).unwrap_or(u32::MAX);
         let patience = Patience::of(left / others);
+        let key = keys.get(method.key_use(), pending)?;
         match try_method(settled, world, about, *method, key, pending, patience).await {
             Ok((chain, vouched, roots)) => {
                 return Ok(Obtained { chain, vouched, roots, method: *method, skipped });

@@ -25,7 +25,7 @@ pub(super) fn request_id(
         method.name().to_owned(),
         method.asks(ca).map(|url| url.to_string()).unwrap_or_default(),
         method.identity(),
-        key_type.to_string(),
+        key_type.map(|kind| kind.to_string()).unwrap_or_default(),
         not_after.map(|end| end.to_string()).unwrap_or_default(),
         allow_extra_names.to_string(),
     ];

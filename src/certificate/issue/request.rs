@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::methods::Method;
 use super::methods::row::{self, Building, MethodRow};
 use super::methods::table::{self, METHODS};
+use super::renewals::{self, RenewalOptions};
 use super::{IssueRequest, trust};
 use crate::certificate::decide::RenewalPolicy;
 use crate::certificate::{CERT_MODE, KEY_MODE, Outputs, owner};
@@ -22,15 +23,26 @@ use crate::rootfs::output::{OutputOption, OutputTarget};
 use crate::settings::rows::{
     ALLOW_EXTRA_NAMES, ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT,
     CERT_MODE as CERT_MODE_OPTION, CHAIN, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE as KEY_MODE_OPTION,
-    KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, TIMEOUT,
+    KEY_TYPE, LAYOUT, NAMES, NO_MTLS, NOT_AFTER, OWNER, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REKEY,
+    TIMEOUT,
 };
 use crate::settings::secret::{Secret, SecretSource};
 use crate::settings::{
-    self, CertificateTable, ConfigFile, DEFAULT, EntryTable, Opt, OptionKind, Origin, Row, Scope, Settings,
+    self, CertificateTable, ConfigFile, DEFAULT, EntryTable, Layer, Opt, OptionKind, Origin, Row, Scope,
+    Settings,
 };
 
 /// Options of one certificate: for all certificates of a file, they are not allowed.
 static FILES: [&dyn Row; 4] = [&CERT, &KEY, &CHAIN, &CA_OUT];
+
+/// What requests are for.
+#[derive(Clone, Copy)]
+pub(crate) enum Purpose {
+    /// A good pair: by this method, or by those of the file.
+    Enroll(Option<&'static MethodRow>),
+    /// A fresh certificate for the existing pair: by itself first, then by the methods of the file.
+    Renew,
+}
 
 /// The input for requests.
 #[derive(Clone, Copy)]
@@ -41,6 +53,8 @@ pub(crate) struct IssueInput<'a> {
     pub(crate) settings: &'a Settings,
     /// The root file system that knows users and groups; without one, owners are not looked up.
     pub(crate) host: Option<&'a Sysroot>,
+    /// `[renew]` of the file.
+    pub(crate) renew: Option<&'a Layer>,
 }
 
 /// The requests, in the order in which they are executed.
@@ -56,12 +70,16 @@ pub(crate) struct IssueRequests {
     pub(crate) warnings: Vec<String>,
 }
 
-/// The requests: by this method, or by those of the file.
+/// The requests for this purpose.
 ///
 /// # Errors
 /// There is none, or it is contradictory.
-pub(crate) fn requests(input: IssueInput<'_>, method: Option<&'static MethodRow>) -> Result<IssueRequests> {
+pub(crate) fn requests(input: IssueInput<'_>, purpose: Purpose) -> Result<IssueRequests> {
     let IssueInput { env, settings, .. } = input;
+    let method = match purpose {
+        Purpose::Enroll(method) => method,
+        Purpose::Renew => None,
+    };
     // Incomplete certificates of the file are irrelevant for one that the command line names.
     let scope = if method.is_some() { Scope::Trust } else { Scope::All };
     let file = settings::load(env, settings, scope, &table::variants())?;
@@ -70,7 +88,9 @@ pub(crate) fn requests(input: IssueInput<'_>, method: Option<&'static MethodRow>
         None if !describes => published::table(env)?,
         _ => None,
     };
-    refuse_unused(settings, method, of_variables.as_ref().map(|(by, _)| *by))?;
+    if matches!(purpose, Purpose::Enroll(_)) {
+        refuse_unused(settings, method, of_variables.as_ref().map(|(by, _)| *by))?;
+    }
     let mut asked = IssueRequests::default();
     asked.details.extend(file.iter().flat_map(|file| file.notes.iter().cloned()));
     if let Some(file) = file.as_ref().filter(|_| describes && env.var("TLS_DOMAINS").is_some()) {
@@ -83,7 +103,7 @@ pub(crate) fn requests(input: IssueInput<'_>, method: Option<&'static MethodRow>
         asked.warnings.extend(published::warnings(by, env));
     }
     let (all, ca) = with_ca(settings, file.as_ref(), &mut asked.notes);
-    let input = IssueInput { settings: &all, ..input };
+    let input = IssueInput { settings: &all, renew: file.as_ref().map(|file| &file.renew), ..input };
     if let Some(method) = method {
         asked.requests.push(described(input, method, &ca, file.is_some(), &mut asked.warnings)?);
         return Ok(asked);
@@ -93,11 +113,54 @@ pub(crate) fn requests(input: IssueInput<'_>, method: Option<&'static MethodRow>
         tables.into_iter().map(|table| (table, None)).collect();
     certificates.extend(of_variables.map(|(by, table)| (table, Some(by))));
     let path = file.as_ref().map(|file| file.path.as_path());
-    for (table, published) in chosen(input, certificates, path)? {
-        let request = configured(input, &table, published, &ca, &mut asked.warnings);
+    let chosen = match purpose {
+        Purpose::Renew if settings.has(&CERT) || settings.has(&KEY) => {
+            match with_files(settings, certificates)? {
+                Some(listed) => vec![listed],
+                // Nothing is known about it but the pair itself.
+                None => {
+                    let methods = Vec::new();
+                    let made = request(input, input.settings, &ca, (purpose, methods), row::TIMEOUT)?;
+                    asked.requests.push(made);
+                    return Ok(asked);
+                }
+            }
+        }
+        _ => chosen(input, certificates, path)?,
+    };
+    for (table, published) in chosen {
+        let request = configured(input, &table, (purpose, published), &ca, &mut asked.warnings);
         asked.requests.push(request.map_err(|error| blamed(error, &table.place))?);
     }
     Ok(asked)
+}
+
+/// The certificate of the file with the paths that the command line names, if there is one.
+///
+/// # Errors
+/// The command line names one of two paths, or the file has another key for the certificate.
+fn with_files(
+    settings: &Settings,
+    certificates: Vec<(CertificateTable, Option<&'static MethodRow>)>,
+) -> Result<Option<(CertificateTable, Option<&'static MethodRow>)>> {
+    let listed = certificates
+        .into_iter()
+        .find(|(table, _)| settings.has(&CERT) && table.layer.values(&CERT).first() == settings.get(&CERT));
+    let has = |table: &CertificateTable| match settings.get(&KEY) {
+        Some(key) => table.layer.values(&KEY).first() == Some(key),
+        None => true,
+    };
+    match listed {
+        Some((table, _)) if !has(&table) => {
+            Err(Error::usage("`--key` is not the key that the configuration has for this certificate")
+                .at(&table.place)
+                .hint("omit `--key`"))
+        }
+        Some(listed) => Ok(Some(listed)),
+        None if settings.has(&CERT) && settings.has(&KEY) => Ok(None),
+        None => Err(Error::usage("a key pair is two files, and one of them is not named")
+            .hint("add `--cert FILE` and `--key FILE`, for example `--cert /run/tls/server.crt --key /run/tls/server.key`")),
+    }
 }
 
 /// The error of a certificate or of an `enroll` table of the file, with its location.
@@ -204,7 +267,7 @@ fn described(
     let mut building = Building { env: input.env, warnings: Vec::new() };
     let built = (method.build)(settings, &mut building)?;
     warnings.append(&mut building.warnings);
-    request(input, settings, ca, vec![built], method.timeout)
+    request(input, settings, ca, (Purpose::Enroll(Some(method)), vec![built]), method.timeout)
 }
 
 /// The certificates that have one of the names, if names are given.
@@ -259,7 +322,7 @@ fn chosen(
 pub(crate) fn configured(
     input: IssueInput<'_>,
     table: &CertificateTable,
-    published: Option<&'static MethodRow>,
+    (purpose, published): (Purpose, Option<&'static MethodRow>),
     ca: &trust::Given,
     warnings: &mut Vec<String>,
 ) -> Result<IssueRequest> {
@@ -280,7 +343,7 @@ pub(crate) fn configured(
         timeout = timeout.max(method.timeout);
     }
     let of_all = input.settings.without(is_of_one);
-    request(input, &of_all.over(table.layer.clone()), ca, methods, timeout)
+    request(input, &of_all.over(table.layer.clone()), ca, (purpose, methods), timeout)
 }
 
 /// The secrets of an `enroll` table that cannot be read now.
@@ -313,9 +376,19 @@ fn request(
     input: IssueInput<'_>,
     settings: &Settings,
     ca: &trust::Given,
-    methods: Vec<Box<dyn Method>>,
+    (purpose, mut methods): (Purpose, Vec<Box<dyn Method>>),
     timeout: Duration,
 ) -> Result<IssueRequest> {
+    // What a certificate says of itself counts before what applies to all.
+    let settings = &input.renew.map_or_else(|| settings.clone(), |renew| settings.over(renew.clone()));
+    let key_type = match purpose {
+        Purpose::Enroll(_) => Some(settings.or_default(&KEY_TYPE)),
+        Purpose::Renew => {
+            let options = RenewalOptions { rekey: settings.is(&REKEY), no_mtls: settings.is(&NO_MTLS) };
+            methods.splice(0..0, renewals::methods(options));
+            settings.get(&KEY_TYPE).copied()
+        }
+    };
     let path = |option: &Opt<std::path::PathBuf>, name| {
         settings.get(option).map(|path| output(path, name)).transpose()
     };
@@ -338,7 +411,7 @@ fn request(
     Ok(IssueRequest {
         names: settings.all(&NAMES).to_vec(),
         outputs,
-        key_type: settings.or_default(&KEY_TYPE),
+        key_type,
         not_after: settings.get(&NOT_AFTER).copied(),
         ca: ca.clone(),
         issuer_root: settings.get(&ISSUER_ROOT).cloned(),

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use url::Url;
+
 use super::enrolled::Enrolled;
 use super::methods::Method;
 use super::trust::{self, Ca};
@@ -21,6 +23,8 @@ pub(super) struct ResolvedInputs<'a> {
     pub(super) names: Vec<SubjectAltName>,
     /// What an earlier enrollment left beside the key.
     pub(super) kept: Option<Enrolled>,
+    /// The CA's address or directory in that record.
+    pub(super) kept_url: Option<Url>,
     /// The damage in that record.
     pub(super) damage: Option<String>,
     pub(super) began: Instant,
@@ -53,7 +57,8 @@ pub(super) fn resolve_inputs<'a>(
         ca = kept.as_ca();
     }
     let names = names(request, world)?;
-    Ok(ResolvedInputs { request, ca, names, kept, damage, began })
+    let kept_url = kept.as_ref().and_then(Enrolled::url);
+    Ok(ResolvedInputs { request, ca, names, kept, kept_url, damage, began })
 }
 
 /// Refuses to work on a pair that a newer trustup works on.

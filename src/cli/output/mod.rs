@@ -2,6 +2,7 @@
 //! from these structs (`tests`); their common parts are in [`crate::cli::ui::json`].
 
 pub(super) mod bootstrap;
+pub(super) mod certificates;
 pub(super) mod config;
 pub(super) mod demo;
 pub(super) mod detect;
@@ -10,6 +11,7 @@ pub(super) mod doctor;
 pub(super) mod ends;
 pub(super) mod enroll;
 pub(super) mod env;
+pub(super) mod renew;
 pub(super) mod status;
 pub(super) mod token;
 pub(super) mod untrust;

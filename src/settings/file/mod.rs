@@ -1,5 +1,5 @@
-//! trustup.toml as layers: what to trust (`[ca]`, `[trust]`) and which certificates to get (`[[certificate]]`), with
-//! all its errors. Every key is that of a row ([`super::rows`]; those of an `enroll` table are the caller's).
+//! trustup.toml as layers: what to trust (`[ca]`, `[trust]`), which certificates to get (`[[certificate]]`), and how they
+//! are renewed (`[renew]`), with all its errors. Every key is that of a row ([`super::rows`]; those of an `enroll` table are the caller's).
 //!
 //! The file is the one that `--config` or TRUSTUP_CONFIG names, else `/etc/trustup/trustup.toml` if that exists. Paths
 //! in it are absolute. `${NAME}` in a string is filled in from the environment; `KEY_file` names a file that holds the
@@ -57,7 +57,9 @@ pub(crate) struct ConfigFile {
     pub(crate) ca: Layer,
     /// `[trust]`: what bootstrap should trust, as its options.
     pub(crate) trust: Layer,
-    /// `[ca]` and `[trust]` are free of errors.
+    /// `[renew]`: what applies to the renewal of all certificates.
+    pub(crate) renew: Layer,
+    /// `[ca]`, `[trust]` and `[renew]` are free of errors.
     pub(crate) is_whole: bool,
     /// `[[certificate]]`, in the file's order.
     pub(crate) certificates: Vec<CertificateTable>,
@@ -204,7 +206,8 @@ pub(super) fn parse(
     let mut doubles = Vec::new();
     {
         let root = reader.root(document.get_ref());
-        for (name, layer) in [("ca", &mut file.ca), ("trust", &mut file.trust)] {
+        let tables = [("ca", &mut file.ca), ("trust", &mut file.trust), ("renew", &mut file.renew)];
+        for (name, layer) in tables {
             if let Some(section) = root.section(name) {
                 *layer = table::layer(&section, name, rows::ALL);
                 section.finish(|key| table::why_not(key, rows::ALL));

@@ -4,6 +4,7 @@
 mod ca;
 mod global;
 mod key_pair;
+mod renewal;
 mod trust;
 
 use super::Row;
@@ -14,6 +15,7 @@ use crate::pki::fingerprint::Fingerprint;
 pub(crate) use self::ca::*;
 pub(crate) use self::global::*;
 pub(crate) use self::key_pair::*;
+pub(crate) use self::renewal::*;
 pub(crate) use self::trust::*;
 
 /// All of them.
@@ -73,6 +75,16 @@ pub(crate) static ALL: &[&dyn Row] = &[
     &FORCE,
     &ALLOW_EXTRA_NAMES,
     &ISSUER_ROOT,
+    &DUE,
+    &REKEY,
+    &NO_MTLS,
+    &METRICS,
+    &LISTEN,
+    &LOG_FORMAT,
+    &EXIT_WHEN_EXPIRED,
+    &DAEMON,
+    &CHECK,
+    &NOT_DUE_EXIT,
 ];
 
 pub(crate) fn a_duration(text: &str) -> Result<std::time::Duration> {

@@ -82,6 +82,11 @@ pub(crate) trait Method: Send + Sync {
         KeyUse::New
     }
 
+    /// Whether it renews the existing pair, and is of no use without one.
+    fn needs_pair(&self) -> bool {
+        self.key_use() == KeyUse::Existing
+    }
+
     /// Checks what can be checked before anything is requested, changed or spent.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::host::env::Env;
 use crate::settings::{Row, Settings, Taken, Variant};
 
 /// For everything, by default.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One method of getting a certificate.
 pub(crate) struct MethodRow {

@@ -1,16 +1,17 @@
 //! `trustup enroll`: a certificate and its key, if no good pair exists. This is the command line, with subcommands made
-//! from the table of methods; the requests are in [`crate::certificate::issue::request`], the report in [`report`].
-
-mod report;
+//! from the table of methods; the requests are in [`crate::certificate::issue::request`], the report in [`super::certificates`].
 
 use std::time::Instant;
 
+use super::certificates::{self, Summary};
+use super::output::enroll::EnrollReport;
 use super::{CommandRow, Context, Run, options};
 use crate::certificate::issue::methods::row::{MethodRow, Published};
 use crate::certificate::issue::methods::table::{self, METHODS};
-use crate::certificate::issue::request::{IssueInput, IssueRequests, requests};
+use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
 use crate::certificate::issue::trust::Recorded;
-use crate::certificate::issue::{self, IssueContext, IssueOutcome, IssueRequest};
+use crate::certificate::issue::{self, IssueContext, IssueOutcome};
+use crate::cli::ui::json::ErrorDetails;
 use crate::error::{Error, Result};
 use crate::process;
 use crate::settings::Taken;
@@ -20,6 +21,10 @@ use crate::settings::rows::{
     PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REQUIRE_PIN, TIMEOUT,
 };
 use crate::trust::target::sysroot;
+
+/// The hint if the report is lost.
+const REPORT_AGAIN: &str =
+    "the same command again finds the key pair in place and reports it, without asking the CA";
 
 const FILES: &str = "Files";
 const CA: &str = "The CA and its roots";
@@ -170,20 +175,20 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     context.say_ignored();
     context.shutdown.handle()?;
     let method = context.subcommand.and_then(table::by_word);
-    let input = IssueInput { env, settings, host: Some(&host) };
-    let IssueRequests { requests, notes, details, warnings } = requests(input, method)?;
+    let input = IssueInput { env, settings, host: Some(&host), renew: None };
+    let IssueRequests { mut requests, notes, details, warnings } = requests(input, Purpose::Enroll(method))?;
     details.iter().for_each(|note| ui.detail(note));
     notes.iter().for_each(|note| ui.say(note));
     warnings.iter().for_each(|warning| ui.warn(warning));
     let recorded = Recorded::of(&context.trees()?.states()?, settings.is(&REQUIRE_PIN))?;
     let say = |line: &str| ui.detail(line);
     let warn = |line: &str| ui.warn(line);
-    let mut results: Vec<(IssueRequest, Result<IssueOutcome>)> = Vec::new();
+    let mut results: Vec<Result<IssueOutcome>> = Vec::new();
     // `--timeout` is for everything: a server that hangs leaves the other certificates their share of it.
     let wait = settings.wait().unwrap_or_default();
     let until = settings.get(&TIMEOUT).map(|timeout| Instant::now() + timeout.saturating_add(wait));
     let mut others = u32::try_from(requests.len()).unwrap_or(u32::MAX);
-    for mut request in requests {
+    for request in &mut requests {
         if let Some(until) = until {
             request.timeout = request.timeout.min(until.saturating_duration_since(Instant::now()) / others);
         }
@@ -200,15 +205,17 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         };
         let busy = ui.busy("getting a certificate");
         let done = match context.shutdown.check() {
-            Ok(()) => issue::enroll(&request, &world).await,
+            Ok(()) => issue::enroll(request, &world).await,
             Err(ended) => Err(ended),
         };
         drop(busy);
-        results.push((request, done));
+        results.push(done);
     }
     let before_service = !command.is_empty() && !context.is_dry_run();
-    let changed = results.iter().any(|(_, done)| done.as_ref().is_ok_and(IssueOutcome::is_changed));
-    let code = report::report(context, results, before_service)?;
+    let results = requests.iter().zip(results).collect();
+    let summary = certificates::summarize(context, ROW.name, results);
+    let changed = summary.changed;
+    let code = report(context, summary, before_service)?;
     if code != 0 || !before_service {
         return Ok(code);
     }
@@ -220,4 +227,30 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     // A service that is to be stopped is not started.
     context.shutdown.check().map_err(|ended| ended.hint(done))?;
     Err(process::replace_us(env, command, &[]).hint(done))
+}
+
+/// Reports all certificates; the exit code is that of the first one that could not be obtained. `before_service`:
+/// whether a command is executed next, which a lost report does not stop.
+fn report(context: &Context<'_>, summary: Summary, before_service: bool) -> Result<u8> {
+    let ui = context.ui;
+    let Summary { changed, certificates, wrote, failed, are_several } = summary;
+    match failed {
+        None => {
+            match ui.result(&EnrollReport { changed, certificates, error: None }) {
+                Ok(()) => {}
+                Err(lost) if before_service => lost.mention(ui),
+                Err(lost) => return Err(lost.after_work(changed, REPORT_AGAIN).with_changed(wrote)),
+            }
+            Ok(0)
+        }
+        Some(error) if are_several => {
+            let report = EnrollReport { changed, certificates, error: Some(ErrorDetails::from(&error)) };
+            if let Err(lost) = ui.result(&report) {
+                // Each failed certificate is named above; the exit code gives the kind of failure.
+                lost.mention(ui);
+            }
+            Ok(error.kind().exit_code())
+        }
+        Some(error) => Err(error),
+    }
 }

@@ -1,10 +1,10 @@
-//! The report of `trustup enroll`, for people and as JSON.
+//! What became of certificates: the report of `trustup enroll` and `trustup renew`, for people and as JSON.
 
 use crate::certificate::check::Vouched;
 use crate::certificate::issue::{IssueAction, IssueOutcome, IssueRequest};
 use crate::cli::Context;
-use crate::cli::output::enroll::{
-    CertificateReport, EnrollFailure, EnrollReport, EnrolledReport, FailedAction, LeafFields, PairFiles,
+use crate::cli::output::certificates::{
+    CertificateFailure, CertificateReport, FailedAction, FoundCertificate, LeafFields, PairFiles,
     SkippedMethod,
 };
 use crate::cli::ui::json::{ErrorDetails, UtcTime};
@@ -12,66 +12,55 @@ use crate::error::{Error, Result};
 use crate::pki::cert::Certificate;
 use crate::text;
 
-/// The hint if the report is lost.
-const REPORT_AGAIN: &str =
-    "the same command again finds the key pair in place and reports it, without asking the CA";
+/// What became of all certificates of a run.
+pub(super) struct Summary {
+    /// Whether any file changed.
+    pub(super) changed: bool,
+    /// The certificates, in the order of the configuration.
+    pub(super) certificates: Vec<CertificateReport>,
+    /// The files that were written.
+    pub(super) wrote: Vec<String>,
+    /// The first error, which decides the exit code.
+    pub(super) failed: Option<Error>,
+    /// Whether there are several certificates: their errors are reported one by one, and stdout has one object.
+    pub(super) are_several: bool,
+}
 
-/// Reports all certificates; the exit code is that of the first one that could not be obtained. `before_service`:
-/// whether a command is executed next, which a lost report does not stop.
-pub(super) fn report(
+/// Tells people what became of each certificate.
+pub(super) fn summarize(
     context: &Context,
-    results: Vec<(IssueRequest, Result<IssueOutcome>)>,
-    before_service: bool,
-) -> Result<u8> {
-    let ui = context.ui;
-    // Several errors are reported one by one; stdout has one object nevertheless.
-    let mut talk = ui;
+    command: &str,
+    results: Vec<(&IssueRequest, Result<IssueOutcome>)>,
+) -> Summary {
+    let mut talk = context.ui;
     talk.json = false;
-    let (mut certificates, mut wrote) = (Vec::new(), Vec::new());
-    let mut failed: Option<Error> = None;
-    let (mut changed, many) = (false, results.len() > 1);
+    let are_several = results.len() > 1;
+    let mut summary =
+        Summary { changed: false, certificates: Vec::new(), wrote: Vec::new(), failed: None, are_several };
     for (request, result) in results {
         match result {
             Ok(outcome) => {
-                changed |= outcome.is_changed();
-                wrote.extend(outcome.placed.changed.iter().cloned());
-                say(context, &request, &outcome);
-                certificates.push(as_json(&request, &outcome));
+                summary.changed |= outcome.is_changed();
+                summary.wrote.extend(outcome.placed.changed.iter().cloned());
+                say(context, request, &outcome);
+                summary.certificates.push(as_json(request, &outcome));
             }
             Err(error) => {
-                changed |= !error.changed().is_empty();
-                certificates.push(failure(&request, &error));
-                let error = match many {
+                summary.changed |= !error.changed().is_empty();
+                summary.certificates.push(failure(request, &error));
+                let error = match are_several {
                     true => error.hint(format!("that is about `{}`", request.outputs.cert)),
                     false => error,
                 };
-                if many {
-                    talk.error("enroll", &error);
+                if are_several {
+                    talk.error(command, &error);
                 }
                 // The command's own is the first.
-                failed = failed.or(Some(error));
+                summary.failed = summary.failed.or(Some(error));
             }
         }
     }
-    match failed {
-        None => {
-            match ui.result(&EnrollReport { changed, certificates, error: None }) {
-                Ok(()) => {}
-                Err(lost) if before_service => lost.mention(ui),
-                Err(lost) => return Err(lost.after_work(changed, REPORT_AGAIN).with_changed(wrote)),
-            }
-            Ok(0)
-        }
-        Some(error) if many => {
-            let report = EnrollReport { changed, certificates, error: Some(ErrorDetails::from(&error)) };
-            if let Err(lost) = ui.result(&report) {
-                // Each failed certificate is named above; the exit code gives the kind of failure.
-                lost.mention(ui);
-            }
-            Ok(error.kind().exit_code())
-        }
-        Some(error) => Err(error),
-    }
+    summary
 }
 
 fn names(request: &IssueRequest, outcome: &IssueOutcome) -> Vec<String> {
@@ -142,7 +131,7 @@ fn as_json(request: &IssueRequest, outcome: &IssueOutcome) -> CertificateReport 
         due: outcome.due.map(UtcTime),
     });
     let roots = outcome.roots.as_ref();
-    CertificateReport::Done(Box::new(EnrolledReport {
+    CertificateReport::Done(Box::new(FoundCertificate {
         action: outcome.action,
         changed: outcome.is_changed(),
         reason: outcome.reason.clone(),
@@ -160,7 +149,7 @@ fn as_json(request: &IssueRequest, outcome: &IssueOutcome) -> CertificateReport 
 }
 
 fn failure(request: &IssueRequest, error: &Error) -> CertificateReport {
-    CertificateReport::Failed(Box::new(EnrollFailure {
+    CertificateReport::Failed(Box::new(CertificateFailure {
         action: FailedAction::Failed,
         changed: !error.changed().is_empty(),
         names: request.names.iter().map(ToString::to_string).collect(),

@@ -1,0 +1,179 @@
+//! `trustup renew`: keeps certificates fresh: once, by a timer, or as a daemon. This is the command line; one attempt is
+//! [`crate::renew::attempt`], the daemon [`crate::renew::daemon`].
+
+use super::certificates::{self, Summary};
+use super::output::renew::RenewReport;
+use super::{CommandRow, Context, Run, options};
+use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
+use crate::certificate::issue::trust::Recorded;
+use crate::certificate::issue::{self, IssueContext, IssueOutcome, IssueRequest};
+use crate::cli::ui::json::ErrorDetails;
+use crate::error::{Error, Result};
+use crate::renew::attempt;
+use crate::settings::Taken;
+use crate::settings::rows::{
+    ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, CHECK,
+    CONFIG, DUE, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT, NAMES, NO_MTLS,
+    NOT_DUE_EXIT, OWNER, PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REKEY,
+    REQUIRE_PIN,
+};
+use crate::trust::target::sysroot;
+
+const WHEN: &str = "When";
+const FILES: &str = "Files, if trustup.toml does not list the certificate";
+const CA: &str = "The CA and its roots";
+
+/// The exit code of `--check` if nothing is due.
+const NOT_DUE: u8 = 3;
+
+/// The hint if the report is lost.
+const REPORT_AGAIN: &str =
+    "the same command again finds the certificates fresh and reports them, without asking the CA";
+
+const AFTER_HELP: &str = "\
+Examples:
+  One certificate, by its own key, at the step-ca that issued it:
+    trustup renew --cert /run/tls/server.crt --key /run/tls/server.key
+  All certificates of trustup.toml, or those with one of the names:
+    trustup renew
+    trustup renew web.internal
+  In a script:
+    trustup renew --check --cert /run/tls/server.crt --key /run/tls/server.key || echo fresh
+
+A certificate is renewed when two thirds of its life are over (`--due`). step-ca renews it over mutual TLS, also one that
+it issued by ACME. If it refuses, or if the certificate has expired, the methods of trustup.toml get a new one. An ACME
+certificate of another CA needs trustup.toml, or the `trustup enroll acme` command that got it. If nothing is due, the
+exit code is 0, and `changed` in the JSON is false.";
+
+fn all() -> Vec<Taken> {
+    vec![
+        NAMES.taken_as("The certificates of trustup.toml that have one of these names [default: all]"),
+        DUE.taken().under(WHEN),
+        FORCE.taken_as("Renew it even if it is not due").under(WHEN),
+        CHECK.taken().under(WHEN),
+        NOT_DUE_EXIT.taken().under(WHEN),
+        REKEY.taken().under(WHEN),
+        NO_MTLS.taken().under(WHEN),
+        CERT.taken().under(FILES),
+        KEY.taken().under(FILES),
+        CHAIN.taken().under(FILES),
+        CA_OUT.taken().under(FILES),
+        OWNER.taken().under(FILES),
+        CERT_MODE.taken().under(FILES),
+        KEY_MODE.taken().under(FILES),
+        LAYOUT.taken().under(FILES),
+        KEY_TYPE.taken_as("Kind of a new key [default: that of the existing one]").under(FILES),
+        ALLOW_EXTRA_NAMES.taken().under(FILES),
+        CA_URL.taken().under(CA),
+        FINGERPRINT
+            .taken_as("SHA-256 fingerprint of its root (repeatable) [default: the root that bootstrap got with a fingerprint]")
+            .under(CA),
+        REQUIRE_PIN.taken().under(CA),
+        CA_ROOT.taken().under(CA),
+        CACHE.taken().under(CA),
+        ISSUER_ROOT.taken().under(CA),
+        PUBLISHED_CA_URL.taken(),
+        PUBLISHED_CA_FINGERPRINT.taken(),
+        PUBLISHED_BUNDLE_URL.taken(),
+        CONFIG.taken(),
+        ALLOW_SHARED_CONFIG.taken(),
+    ]
+}
+
+pub(super) static ROW: CommandRow = CommandRow {
+    name: "renew",
+    about: "Keep certificates fresh: renew those that are due",
+    after_help: AFTER_HELP,
+    options: all,
+    reads_variables: true,
+    shape: |command, all| command.args(options::args(all)),
+    run: Run::Waiting(|context| Box::pin(run(context))),
+};
+
+async fn run(context: &Context<'_>) -> Result<u8> {
+    let (ui, env, settings) = (context.ui, context.env, context.settings);
+    let host = sysroot(settings)?;
+    context.say_ignored();
+    context.shutdown.handle()?;
+    let input = IssueInput { env, settings, host: Some(&host), renew: None };
+    let IssueRequests { requests, notes, details, warnings } = requests(input, Purpose::Renew)?;
+    details.iter().for_each(|note| ui.detail(note));
+    notes.iter().for_each(|note| ui.say(note));
+    warnings.iter().for_each(|warning| ui.warn(warning));
+    let recorded = Recorded::of(&context.trees()?.states()?, settings.is(&REQUIRE_PIN))?;
+    let say = |line: &str| ui.detail(line);
+    let warn = |line: &str| ui.warn(line);
+    let note = |line: &str| ui.say(line);
+    let world = IssueContext {
+        network: context.network(),
+        children: context.children,
+        host: &host,
+        recorded,
+        dry_run: context.is_dry_run() || settings.is(&CHECK),
+        say: &say,
+        note: &note,
+        warn: &warn,
+    };
+    if settings.is(&CHECK) {
+        return check(context, &requests, &world);
+    }
+    let mut results: Vec<Result<IssueOutcome>> = Vec::new();
+    for request in &requests {
+        let busy = ui.busy("renewing a certificate");
+        let done = match context.shutdown.check() {
+            Ok(()) => renew(request, &world).await,
+            Err(ended) => Err(ended),
+        };
+        drop(busy);
+        results.push(done);
+    }
+    let summary = certificates::summarize(context, ROW.name, requests.iter().zip(results).collect());
+    report(context, summary)
+}
+
+/// Renews one certificate, and keeps its record.
+async fn renew(request: &IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
+    let mut record = attempt::record_of(request, world)?;
+    let attempt = attempt::renew(request, world, &mut record).await;
+    if !world.dry_run {
+        attempt::save(&record, request, world);
+    }
+    attempt.done
+}
+
+/// Whether one is due, as the exit code.
+fn check(context: &Context<'_>, requests: &[IssueRequest], world: &IssueContext<'_>) -> Result<u8> {
+    let mut is_due = false;
+    for request in requests {
+        let reason = issue::due(request, world)?;
+        let cert = &request.outputs.cert;
+        match &reason {
+            Some(why) => context.ui.say(format!("`{cert}` is due: {why}")),
+            None => context.ui.say(format!("`{cert}` is not due")),
+        }
+        is_due |= reason.is_some();
+    }
+    Ok(if is_due { 0 } else { NOT_DUE })
+}
+
+/// Reports all certificates; the exit code is that of the first one that could not be renewed.
+fn report(context: &Context<'_>, summary: Summary) -> Result<u8> {
+    let ui = context.ui;
+    let Summary { changed, certificates, wrote, failed, are_several } = summary;
+    match failed {
+        Some(error) if !are_several => Err(error),
+        Some(error) => {
+            let report = RenewReport { changed, certificates, error: Some(ErrorDetails::from(&error)) };
+            if let Err(lost) = ui.result(&report) {
+                lost.mention(ui);
+            }
+            Ok(error.kind().exit_code())
+        }
+        None => {
+            let lost = ui.result(&RenewReport { changed, certificates, error: None });
+            lost.map_err(|lost| lost.after_work(changed, REPORT_AGAIN).with_changed(wrote))?;
+            let not_due = context.settings.get(&NOT_DUE_EXIT).copied().unwrap_or_default();
+            Ok(if changed { 0 } else { not_due })
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! One certificate, once: it is renewed if it is due, and the record beside it says what happened.
+
+use super::record::{FailedAttempts, RenewalRecord, kind_word};
+use crate::certificate::ends::{self, FileEnd};
+use crate::certificate::issue::{self, IssueAction, IssueContext, IssueOutcome, IssueRequest};
+use crate::error::{Error, Result};
+use crate::host::privilege;
+use crate::pki::cert::Certificate;
+use crate::text;
+
+/// The certificate that was in place before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FormerLeaf {
+    /// Its serial number, hexadecimal.
+    pub(crate) serial: String,
+    /// The last second of its life, since 1970.
+    pub(crate) until: i64,
+}
+
+/// What happened to one certificate.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// The pair that is in place now, or why it could not be renewed.
+    pub(crate) done: Result<IssueOutcome>,
+    /// What was in place before.
+    pub(crate) former: Option<FormerLeaf>,
+    /// Whether another program replaced the pair since the last run, and the pair is good.
+    pub(crate) is_adopted: bool,
+}
+
+/// Renews the certificate of `request` if it is due, or was requested by force, and updates `record`.
+pub(crate) async fn renew(
+    request: &IssueRequest,
+    world: &IssueContext<'_>,
+    record: &mut RenewalRecord,
+) -> Attempt {
+    let end = ends::of_file(world.host, &request.outputs.cert, &[]);
+    let former = match &end {
+        FileEnd::Known { leaf, life } => Some(FormerLeaf { serial: serial(leaf), until: life.until }),
+        FileEnd::Missing | FileEnd::Unreadable(_) => None,
+    };
+    let done = match end {
+        FileEnd::Missing if !can_enroll(request) => Err(nothing_to_renew(request)),
+        _ => issue::enroll(request, world).await.and_then(due_and_kept),
+    };
+    let now = world.network.env.now();
+    let known = record.serial.clone();
+    match &done {
+        Ok(outcome) => note_success(record, outcome, now),
+        Err(error) => {
+            note_failure(record, error, now);
+            if let Some(FileEnd::Known { leaf, life }) =
+                Some(ends::of_file(world.host, &request.outputs.cert, &[]))
+            {
+                note_leaf(record, &leaf, life.until);
+            }
+        }
+    }
+    let is_adopted = matches!(&done, Ok(outcome) if outcome.action == IssueAction::Kept)
+        && known.is_some()
+        && known != record.serial;
+    Attempt { done, former, is_adopted }
+}
+
+/// The record of the certificate at `cert`; an empty one if there is none that counts.
+///
+/// # Errors
+/// A newer trustup wrote it; it cannot be read.
+pub(crate) fn record_of(request: &IssueRequest, world: &IssueContext<'_>) -> Result<RenewalRecord> {
+    let us = privilege::uid();
+    let record = RenewalRecord::read(world.host, &request.outputs.cert, |uid| uid == us || uid == 0)?;
+    Ok(record.unwrap_or_default())
+}
+
+/// Writes the record; a failure costs monitoring, not the certificate.
+pub(crate) fn save(record: &RenewalRecord, request: &IssueRequest, world: &IssueContext<'_>) {
+    if let Err(error) = record.write(world.host, &request.outputs.cert) {
+        (world.warn)(&format!("the state of the renewal could not be recorded: {error}"));
+    }
+}
+
+/// The serial number as records have it.
+pub(crate) fn serial(leaf: &Certificate) -> String {
+    hex::encode(leaf.serial())
+}
+
+/// Whether a method makes a new key: such a one needs no existing pair.
+fn can_enroll(request: &IssueRequest) -> bool {
+    request.methods.iter().any(|method| !method.needs_pair())
+}
+
+fn nothing_to_renew(request: &IssueRequest) -> Error {
+    Error::failed("there is no certificate to renew")
+        .at(text::escape(&request.outputs.cert))
+        .hint("`trustup enroll` gets the first one; `trustup enroll --help` lists its methods")
+}
+
+/// A pair that is due and could not be replaced is a failure of a renewal, though it works.
+fn due_and_kept(outcome: IssueOutcome) -> Result<IssueOutcome> {
+    if outcome.action != IssueAction::KeptForNow {
+        return Ok(outcome);
+    }
+    let until = outcome.life.as_ref().map(|life| text::moment(life.until)).unwrap_or_default();
+    let error = outcome.problem.unwrap_or_else(|| Error::failed("the certificate could not be renewed"));
+    Err(error.hint(format!("the existing certificate works until {until}")))
+}
+
+fn note_success(record: &mut RenewalRecord, outcome: &IssueOutcome, now: i64) {
+    record.checked = Some(now);
+    record.failure = None;
+    if let (Some(leaf), Some(life)) = (outcome.chain.first(), &outcome.life) {
+        note_leaf(record, leaf, life.until);
+    }
+    record.due = outcome.due;
+    match outcome.action {
+        IssueAction::Issued | IssueAction::TakenUp => {
+            record.renewed = Some(now);
+            record.totals.attempts += 1;
+            record.totals.renewals += 1;
+        }
+        _ => {}
+    }
+}
+
+fn note_leaf(record: &mut RenewalRecord, leaf: &Certificate, until: i64) {
+    let names = leaf.known_alt_names().unwrap_or_default();
+    record.names = names.iter().map(ToString::to_string).collect();
+    record.serial = Some(serial(leaf));
+    record.from = Some(leaf.not_before());
+    record.until = Some(until);
+}
+
+fn note_failure(record: &mut RenewalRecord, error: &Error, now: i64) {
+    record.checked = Some(now);
+    let kind = kind_word(error.kind()).to_owned();
+    record.totals.attempts += 1;
+    *record.totals.failures.entry(kind.clone()).or_default() += 1;
+    let earlier = record.failure.take();
+    record.failure = Some(FailedAttempts {
+        count: earlier.as_ref().map_or(0, |earlier| earlier.count).saturating_add(1),
+        since: earlier.map_or(now, |earlier| earlier.since),
+        last: now,
+        kind,
+        error: error.to_string(),
+    });
+}
