@@ -1,12 +1,8 @@
 //! Whether to replace a certificate: a pure function of it, the time and a policy.
 
-use std::fmt;
-use std::str::FromStr;
-
 use super::life::Life;
-use crate::duration;
-use crate::error::{Error, Result};
 use crate::pki::cert::Certificate;
+pub(crate) use crate::settings::rows::Due;
 use crate::text;
 
 /// A certificate is renewed at the latest when this part of its life is left, whatever its CA suggests.
@@ -15,60 +11,6 @@ const SAFETY: i128 = 10;
 const SPREAD: i128 = 20;
 /// A certificate that would be due before this part of its life is over would be renewed without end.
 const TOO_SOON: i128 = 200;
-
-/// How to write when a certificate is due, for errors.
-const FORM: &str = "how much of the life is over then, `1%` to `99%`, or how much is left: whole numbers with units, such as `8h` or `30d`";
-
-/// The part of a life, or the time before its end, at which a certificate is due: `66%`, `8h`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Due {
-    /// When so many hundredths of its life are over.
-    Used(u8),
-    /// When so many seconds are left.
-    Left(u64),
-}
-
-impl Default for Due {
-    /// Two thirds of its life, as step and most others do: one third is left to survive an outage.
-    fn default() -> Self {
-        Due::Used(66)
-    }
-}
-
-impl fmt::Display for Due {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Due::Used(percent) => write!(f, "{percent}%"),
-            Due::Left(seconds) => match (seconds % 86_400, seconds % 3_600, seconds % 60) {
-                (0, ..) => write!(f, "{}d", seconds / 86_400),
-                (_, 0, _) => write!(f, "{}h", seconds / 3_600),
-                (.., 0) => write!(f, "{}m", seconds / 60),
-                _ => write!(f, "{seconds}s"),
-            },
-        }
-    }
-}
-
-impl FromStr for Due {
-    type Err = Error;
-
-    /// A percentage from 1 to 99, or a duration of at least a second.
-    fn from_str(text: &str) -> Result<Self> {
-        let trimmed = text.trim();
-        let due = match trimmed.strip_suffix('%') {
-            Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
-                number.parse().ok().filter(|percent| (1..=99).contains(percent)).map(Due::Used)
-            }
-            Some(_) => None,
-            None => duration::parse(trimmed)
-                .ok()
-                .map(|left| left.as_secs())
-                .filter(|left| *left > 0)
-                .map(Due::Left),
-        };
-        due.ok_or_else(|| Error::usage(format!("write {FORM}")))
-    }
-}
 
 /// When a certificate is due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

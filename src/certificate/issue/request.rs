@@ -22,7 +22,7 @@ use crate::rootfs::Sysroot;
 use crate::rootfs::output::{OutputOption, OutputTarget};
 use crate::settings::rows::{
     ALLOW_EXTRA_NAMES, ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT,
-    CERT_MODE as CERT_MODE_OPTION, CHAIN, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE as KEY_MODE_OPTION,
+    CERT_MODE as CERT_MODE_OPTION, CHAIN, DUE, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE as KEY_MODE_OPTION,
     KEY_TYPE, LAYOUT, NAMES, NO_MTLS, NOT_AFTER, OWNER, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REKEY,
     TIMEOUT,
 };
@@ -424,7 +424,7 @@ fn request(
             .unwrap_or(timeout)
             .saturating_add(settings.wait().unwrap_or_default()),
         force: settings.is(&FORCE),
-        policy: RenewalPolicy::default(),
+        policy: RenewalPolicy { due: settings.or_default(&DUE), ..RenewalPolicy::default() },
     })
 }
 

@@ -1,8 +1,8 @@
 //! When certificates are renewed, and how; what the daemon offers.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
 use crate::duration;
 use crate::error::{Error, Result};
@@ -10,13 +10,16 @@ use crate::settings::{Opt, Reason};
 
 const DUE_WANTED: &str = "a part of its life (`66%`) or a time before its end (`8h`, `30d`)";
 
-/// From when on a certificate is renewed.
+/// How to write when a certificate is due, for errors.
+const FORM: &str = "how much of the life is over then, `1%` to `99%`, or how much is left: whole numbers with units, such as `8h` or `30d`";
+
+/// The part of a life, or the time before its end, at which a certificate is due: `66%`, `8h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// When this part of its life is over, in hundredths: 1 to 99.
+    /// When so many hundredths of its life are over.
     Used(u8),
-    /// When this much of its life is left: at least a second.
-    Left(Duration),
+    /// When so many seconds are left.
+    Left(u64),
 }
 
 impl Default for Due {
@@ -26,23 +29,38 @@ impl Default for Due {
     }
 }
 
+impl fmt::Display for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Due::Used(percent) => write!(f, "{percent}%"),
+            Due::Left(seconds) => match (seconds % 86_400, seconds % 3_600, seconds % 60) {
+                (0, ..) => write!(f, "{}d", seconds / 86_400),
+                (_, 0, _) => write!(f, "{}h", seconds / 3_600),
+                (.., 0) => write!(f, "{}m", seconds / 60),
+                _ => write!(f, "{seconds}s"),
+            },
+        }
+    }
+}
+
 impl FromStr for Due {
     type Err = Error;
 
+    /// A percentage from 1 to 99, or a duration of at least a second.
     fn from_str(text: &str) -> Result<Self> {
-        let wanted =
-            || Error::usage("expected `1%` to `99%` of the life, or the time that is left, such as `8h`");
-        if let Some(percent) = text.strip_suffix('%') {
-            return match percent.trim_end().parse() {
-                Ok(percent @ 1..=99) => Ok(Due::Used(percent)),
-                _ => Err(wanted()),
-            };
-        }
-        match duration::parse(text) {
-            Ok(left) if left >= Duration::from_secs(1) => Ok(Due::Left(left)),
-            Ok(_) => Err(wanted()),
-            Err(why) => Err(Error::usage(why)),
-        }
+        let trimmed = text.trim();
+        let due = match trimmed.strip_suffix('%') {
+            Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                number.parse().ok().filter(|percent| (1..=99).contains(percent)).map(Due::Used)
+            }
+            Some(_) => None,
+            None => duration::parse(trimmed)
+                .ok()
+                .map(|left| left.as_secs())
+                .filter(|left| *left > 0)
+                .map(Due::Left),
+        };
+        due.ok_or_else(|| Error::usage(format!("write {FORM}")))
     }
 }
 
