@@ -9,11 +9,12 @@ use crate::certificate::issue::trust::Recorded;
 use crate::certificate::issue::{self, IssueContext, IssueOutcome, IssueRequest};
 use crate::cli::ui::json::ErrorDetails;
 use crate::error::{Error, Result};
-use crate::renew::attempt;
+use crate::renew::attempt::{self, Starter};
+use crate::renew::daemon::{self, DaemonContext};
 use crate::settings::Taken;
 use crate::settings::rows::{
     ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, CHECK,
-    CONFIG, DUE, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT, NAMES, NO_MTLS,
+    CONFIG, DAEMON, DUE, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT, NAMES, NO_MTLS,
     NOT_DUE_EXIT, OWNER, PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REKEY,
     REQUIRE_PIN,
 };
@@ -37,6 +38,8 @@ Examples:
   All certificates of trustup.toml, or those with one of the names:
     trustup renew
     trustup renew web.internal
+  As a daemon, beside the services or in a container of its own:
+    trustup renew --daemon
   In a script:
     trustup renew --check --cert /run/tls/server.crt --key /run/tls/server.key || echo fresh
 
@@ -50,6 +53,7 @@ fn all() -> Vec<Taken> {
         NAMES.taken_as("The certificates of trustup.toml that have one of these names [default: all]"),
         DUE.taken().under(WHEN),
         FORCE.taken_as("Renew it even if it is not due").under(WHEN),
+        DAEMON.taken().under(WHEN),
         CHECK.taken().under(WHEN),
         NOT_DUE_EXIT.taken().under(WHEN),
         REKEY.taken().under(WHEN),
@@ -94,9 +98,21 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     let (ui, env, settings) = (context.ui, context.env, context.settings);
     let host = sysroot(settings)?;
     context.say_ignored();
+    if settings.is(&DAEMON) {
+        let log = |line: &str| ui.say(line);
+        let daemon = DaemonContext {
+            env,
+            settings,
+            shutdown: context.shutdown,
+            children: context.children,
+            log: &log,
+        };
+        daemon::run(daemon).await?;
+        return Ok(0);
+    }
     context.shutdown.handle()?;
     let input = IssueInput { env, settings, host: Some(&host), renew: None };
-    let IssueRequests { requests, notes, details, warnings } = requests(input, Purpose::Renew)?;
+    let IssueRequests { mut requests, notes, details, warnings } = requests(input, Purpose::Renew)?;
     details.iter().for_each(|note| ui.detail(note));
     notes.iter().for_each(|note| ui.say(note));
     warnings.iter().for_each(|warning| ui.warn(warning));
@@ -118,7 +134,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         return check(context, &requests, &world);
     }
     let mut results: Vec<Result<IssueOutcome>> = Vec::new();
-    for request in &requests {
+    for request in &mut requests {
         let busy = ui.busy("renewing a certificate");
         let done = match context.shutdown.check() {
             Ok(()) => renew(request, &world).await,
@@ -132,9 +148,9 @@ async fn run(context: &Context<'_>) -> Result<u8> {
 }
 
 /// Renews one certificate, and keeps its record.
-async fn renew(request: &IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
-    let mut record = attempt::record_of(request, world)?;
-    let attempt = attempt::renew(request, world, &mut record).await;
+async fn renew(request: &mut IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
+    let mut record = attempt::record_of(request, world.host)?;
+    let attempt = attempt::renew(request, world, &mut record, Starter::Caller).await;
     if !world.dry_run {
         attempt::save(&record, request, world);
     }

@@ -1,11 +1,13 @@
 //! One certificate, once: it is renewed if it is due, and the record beside it says what happened.
 
 use super::record::{FailedAttempts, RenewalRecord, kind_word};
+use crate::certificate::decide::{self, Due, RenewalPolicy};
 use crate::certificate::ends::{self, FileEnd};
 use crate::certificate::issue::{self, IssueAction, IssueContext, IssueOutcome, IssueRequest};
 use crate::error::{Error, Result};
 use crate::host::privilege;
 use crate::pki::cert::Certificate;
+use crate::rootfs::Sysroot;
 use crate::text;
 
 /// The certificate that was in place before.
@@ -28,13 +30,26 @@ pub(crate) struct Attempt {
     pub(crate) is_adopted: bool,
 }
 
-/// Renews the certificate of `request` if it is due, or was requested by force, and updates `record`.
+/// Who starts an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Starter {
+    /// A person or a script: what is due is renewed now.
+    Caller,
+    /// A schedule: renewals of certificates that were issued together are spread.
+    Schedule,
+}
+
+/// Renews the certificate of `request` if it is due, or was requested by force, and updates `record`. Sets the policy of
+/// `request` to that of this certificate.
 pub(crate) async fn renew(
-    request: &IssueRequest,
+    request: &mut IssueRequest,
     world: &IssueContext<'_>,
     record: &mut RenewalRecord,
+    starter: Starter,
 ) -> Attempt {
     let end = ends::of_file(world.host, &request.outputs.cert, &[]);
+    request.policy = policy(request.policy.due, &end, record, starter);
+    let request = &*request;
     let former = match &end {
         FileEnd::Known { leaf, life } => Some(FormerLeaf { serial: serial(leaf), until: life.until }),
         FileEnd::Missing | FileEnd::Unreadable(_) => None,
@@ -43,6 +58,10 @@ pub(crate) async fn renew(
         FileEnd::Missing if !can_enroll(request) => Err(nothing_to_renew(request)),
         _ => issue::enroll(request, world).await.and_then(due_and_kept),
     };
+    // Told to end: that says nothing about the certificate.
+    if world.network.shutdown.check().is_err() && done.is_err() {
+        return Attempt { done, former, is_adopted: false };
+    }
     let now = world.network.env.now();
     let known = record.serial.clone();
     match &done {
@@ -62,13 +81,26 @@ pub(crate) async fn renew(
     Attempt { done, former, is_adopted }
 }
 
-/// The record of the certificate at `cert`; an empty one if there is none that counts.
+/// When the existing certificate is due.
+fn policy(due: Due, end: &FileEnd, record: &RenewalRecord, starter: Starter) -> RenewalPolicy {
+    let FileEnd::Known { leaf, .. } = end else { return RenewalPolicy { due, ..RenewalPolicy::default() } };
+    let is_recorded = record.serial == Some(serial(leaf));
+    let window = record.window.as_ref().filter(|window| window.serial == serial(leaf));
+    RenewalPolicy {
+        due,
+        suggested: window.and_then(|window| window.chosen),
+        obtained: record.renewed.filter(|_| is_recorded),
+        spread: (starter == Starter::Schedule).then(|| decide::spread_number(leaf)),
+    }
+}
+
+/// The record of the certificate of `request`; an empty one if there is none that counts.
 ///
 /// # Errors
 /// A newer trustup wrote it; it cannot be read.
-pub(crate) fn record_of(request: &IssueRequest, world: &IssueContext<'_>) -> Result<RenewalRecord> {
+pub(crate) fn record_of(request: &IssueRequest, host: &Sysroot) -> Result<RenewalRecord> {
     let us = privilege::uid();
-    let record = RenewalRecord::read(world.host, &request.outputs.cert, |uid| uid == us || uid == 0)?;
+    let record = RenewalRecord::read(host, &request.outputs.cert, |uid| uid == us || uid == 0)?;
     Ok(record.unwrap_or_default())
 }
 

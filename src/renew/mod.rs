@@ -4,4 +4,5 @@
 #![allow(dead_code, reason = "the command follows")]
 
 pub(crate) mod attempt;
+pub(crate) mod daemon;
 pub(crate) mod record;

@@ -1,0 +1,55 @@
+//! One certificate of the daemon: its request, its record, and when to look at it next.
+
+use crate::certificate::issue::IssueRequest;
+use crate::renew::record::RenewalRecord;
+use crate::rootfs::Sysroot;
+
+/// One certificate.
+pub(super) struct Entry {
+    pub(super) request: IssueRequest,
+    pub(super) record: RenewalRecord,
+    /// When it is looked at next, seconds since 1970.
+    pub(super) renew_at: i64,
+    /// Whether it is renewed then even if it is not due.
+    pub(super) is_forced: bool,
+    /// Its files when it was looked at last.
+    seen: Vec<Option<FileStamp>>,
+}
+
+/// What changes when a file is replaced or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileStamp {
+    identity: (u64, u64),
+    changed: (i64, u32),
+}
+
+impl Entry {
+    /// A certificate that is to be looked at `now` (seconds since 1970).
+    pub(super) fn new(request: IssueRequest, record: RenewalRecord, now: i64) -> Self {
+        Entry { request, record, renew_at: now, is_forced: false, seen: Vec::new() }
+    }
+
+    /// When something is to be done for it.
+    pub(super) fn next(&self) -> i64 {
+        let hooks = self.record.hooks.iter().map(|hook| hook.next_attempt);
+        hooks.fold(self.renew_at, i64::min)
+    }
+
+    /// Remembers the files as they are now.
+    pub(super) fn remember_files(&mut self, host: &Sysroot) {
+        self.seen = self.stamps(host);
+    }
+
+    /// Whether another program replaced, wrote or removed one of the files.
+    pub(super) fn has_other_files(&self, host: &Sysroot) -> bool {
+        self.seen != self.stamps(host)
+    }
+
+    fn stamps(&self, host: &Sysroot) -> Vec<Option<FileStamp>> {
+        let stamp = |path: &String| {
+            let meta = host.stat(path).ok().flatten()?;
+            Some(FileStamp { identity: meta.identity, changed: meta.changed })
+        };
+        [&self.request.outputs.cert, &self.request.outputs.key].into_iter().map(stamp).collect()
+    }
+}

@@ -1,0 +1,232 @@
+//! The daemon: one loop that knows the next moment of every certificate, and sleeps until the first of them.
+//!
+//! Per certificate it holds its request and its record, and nothing else: each attempt opens what it needs, and reads
+//! secrets again.
+
+mod drift;
+mod entry;
+
+use std::pin::Pin;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
+use self::drift::Drift;
+use self::entry::Entry;
+use super::attempt::{self, Attempt, Starter};
+use crate::certificate::issue::IssueContext;
+use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
+use crate::certificate::issue::trust::Recorded;
+use crate::error::{Error, Result};
+use crate::host::alarm::Alarm;
+use crate::host::env::Env;
+use crate::host::shutdown::{DaemonRequest, Shutdown};
+use crate::net::NetContext;
+use crate::net::progress::Note;
+use crate::process::Children;
+use crate::rootfs::{Sysroot, budget};
+use crate::settings::Settings;
+use crate::settings::rows::REQUIRE_PIN;
+use crate::trust::bootstrap::trees::Trees;
+use crate::trust::target::sysroot;
+
+/// How many certificates are renewed at the same time.
+const AT_ONCE: usize = 8;
+/// How often files are compared with what was there, in seconds: another program may have replaced a pair.
+const LOOK: i64 = 600;
+
+/// What the daemon works with.
+#[derive(Clone, Copy)]
+pub(crate) struct DaemonContext<'a> {
+    /// Variables and clock.
+    pub(crate) env: &'a Env,
+    /// Command line and environment.
+    pub(crate) settings: &'a Settings,
+    /// The signals that end it.
+    pub(crate) shutdown: &'a Shutdown,
+    /// The owner of hooks.
+    pub(crate) children: &'a Children,
+    /// Writes a line to the log.
+    pub(crate) log: &'a (dyn Fn(&str) + Sync),
+}
+
+/// What is at work.
+type Work<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Entry> + 'a>>>;
+
+/// Renews all configured certificates until a signal ends it.
+///
+/// # Errors
+/// The configuration cannot be used at start.
+pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
+    let mut signals = context.shutdown.handle_as_daemon()?;
+    let host = sysroot(context.settings)?;
+    let mut daemon = Daemon { context, host: &host, idle: Vec::new(), listed: Vec::new() };
+    daemon.load()?;
+    let mut work = Work::new();
+    let alarm = Alarm::new(context.env);
+    let mut drift = Drift::new(context.env);
+    let mut next_look = context.env.now().saturating_add(LOOK);
+    loop {
+        let now = context.env.now();
+        if let Some(jump) = drift.jump(context.env) {
+            (context.log)(&format!("the clock jumped by {jump} s: looking at all certificates"));
+            daemon.look_at_all(now);
+        }
+        if now >= next_look {
+            daemon.compare_files(now);
+            next_look = now.saturating_add(LOOK);
+        }
+        while work.len() < AT_ONCE
+            && let Some(entry) = daemon.take_due(now)
+        {
+            work.push(Box::pin(attempt_one(context, entry)));
+        }
+        let next = daemon.next(work.len() < AT_ONCE).unwrap_or(next_look).min(next_look);
+        // A simulated clock stands still while something is at work.
+        let may_sleep = context.env.has_system_clock() || work.is_empty();
+        tokio::select! {
+            biased;
+            _ = context.shutdown.requested() => break,
+            asked = signals.next() => daemon.asked(asked),
+            Some(entry) = work.next(), if !work.is_empty() => daemon.take_back(entry),
+            () = alarm.until(next), if may_sleep => {}
+        }
+    }
+    // The attempts were told, and end by themselves.
+    while work.next().await.is_some() {}
+    Ok(())
+}
+
+struct Daemon<'a> {
+    context: DaemonContext<'a>,
+    host: &'a Sysroot,
+    /// What is not at work.
+    idle: Vec<Entry>,
+    /// The certificates of the configuration: what is at work and no longer listed is forgotten afterwards.
+    listed: Vec<String>,
+}
+
+impl Daemon<'_> {
+    /// Reads the configuration; what is known of its certificates is kept.
+    ///
+    /// # Errors
+    /// It cannot be used; nothing is changed.
+    fn load(&mut self) -> Result<()> {
+        let DaemonContext { env, settings, log, .. } = self.context;
+        let input = IssueInput { env, settings, host: Some(self.host), renew: None };
+        let IssueRequests { requests, notes, warnings, .. } = requests(input, Purpose::Renew)?;
+        if requests.is_empty() {
+            return Err(Error::usage("no certificate is requested"));
+        }
+        notes.iter().chain(&warnings).for_each(|line| log(line));
+        let now = env.now();
+        self.listed = requests.iter().map(|request| request.outputs.cert.clone()).collect();
+        let mut former = std::mem::take(&mut self.idle);
+        for request in requests {
+            let known = former.iter().position(|entry| entry.request.outputs.cert == request.outputs.cert);
+            let record = match known {
+                Some(known) => former.swap_remove(known).record,
+                None => attempt::record_of(&request, self.host)?,
+            };
+            self.idle.push(Entry::new(request, record, now));
+        }
+        Ok(())
+    }
+
+    fn asked(&mut self, request: DaemonRequest) {
+        let now = self.context.env.now();
+        match request {
+            DaemonRequest::Renew => {
+                (self.context.log)("SIGUSR1: renewing all certificates now");
+                self.idle.iter_mut().for_each(|entry| entry.is_forced = true);
+                self.look_at_all(now);
+            }
+            DaemonRequest::Reload => match self.load() {
+                Ok(()) => (self.context.log)("SIGHUP: the configuration was read again"),
+                Err(error) => (self.context.log)(&format!(
+                    "SIGHUP: the configuration is refused, and the former one stays in force: {error}"
+                )),
+            },
+        }
+    }
+
+    fn look_at_all(&mut self, now: i64) {
+        self.idle.iter_mut().for_each(|entry| entry.renew_at = now);
+    }
+
+    /// Looks at certificates whose files another program changed.
+    fn compare_files(&mut self, now: i64) {
+        self.host.look_again();
+        for entry in &mut self.idle {
+            if entry.has_other_files(self.host) {
+                entry.renew_at = now;
+            }
+        }
+    }
+
+    /// A certificate for which something is to be done now: the one that waits longest.
+    fn take_due(&mut self, now: i64) -> Option<Entry> {
+        let (first, _) = self.idle.iter().enumerate().min_by_key(|(_, entry)| entry.next())?;
+        (self.idle[first].next() <= now).then(|| self.idle.swap_remove(first))
+    }
+
+    /// When something is to be done next, if there is room for it.
+    fn next(&self, has_room: bool) -> Option<i64> {
+        self.idle.iter().filter(|_| has_room).map(Entry::next).min()
+    }
+
+    fn take_back(&mut self, mut entry: Entry) {
+        self.host.look_again();
+        entry.remember_files(self.host);
+        let is_listed = self.listed.contains(&entry.request.outputs.cert);
+        // After a reload there is a newer request for it.
+        let is_known = self.idle.iter().any(|idle| idle.request.outputs.cert == entry.request.outputs.cert);
+        if is_listed && !is_known {
+            self.idle.push(entry);
+        }
+    }
+}
+
+/// One certificate, once.
+async fn attempt_one(context: DaemonContext<'_>, mut entry: Entry) -> Entry {
+    budget::begin();
+    let name = entry.request.outputs.cert.clone();
+    let say = |line: &str| (context.log)(&format!("{name}: {line}"));
+    let done = try_one(context, &mut entry, &say).await;
+    let now = context.env.now();
+    let next = match done {
+        Ok(Attempt { done: Ok(outcome), .. }) => {
+            say(&format!("{:?}: {}", outcome.action, outcome.reason));
+            outcome.due.unwrap_or(now).max(now.saturating_add(1))
+        }
+        Ok(Attempt { done: Err(error), .. }) | Err(error) => {
+            say(&format!("{error}"));
+            now.saturating_add(5)
+        }
+    };
+    entry.renew_at = next;
+    entry
+}
+
+async fn try_one(
+    context: DaemonContext<'_>,
+    entry: &mut Entry,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Attempt> {
+    let host = sysroot(context.settings)?;
+    let states = Trees::open(context.settings, context.env)?.states()?;
+    let network = NetContext { env: context.env, shutdown: context.shutdown.clone(), note: Note::default() };
+    let world = IssueContext {
+        network,
+        children: context.children,
+        host: &host,
+        recorded: Recorded::of(&states, context.settings.is(&REQUIRE_PIN))?,
+        dry_run: false,
+        say: &|_| {},
+        note: say,
+        warn: say,
+    };
+    entry.request.force = std::mem::take(&mut entry.is_forced);
+    let attempt = attempt::renew(&mut entry.request, &world, &mut entry.record, Starter::Schedule).await;
+    attempt::save(&entry.record, &entry.request, &world);
+    Ok(attempt)
+}
