@@ -8,7 +8,7 @@ use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, req
 use crate::certificate::issue::trust::Recorded;
 use crate::certificate::issue::{self, IssueContext, IssueOutcome, IssueRequest};
 use crate::cli::ui::json::ErrorDetails;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::renew::attempt::{self, Starter};
 use crate::renew::daemon::{self, DaemonContext};
 use crate::settings::Taken;

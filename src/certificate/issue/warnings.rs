@@ -1,6 +1,7 @@
 //! What to warn of about a pair that is in place.
 
-use super::{IssueContext, IssueRequest, Issued, may_stay};
+use super::finish::Issued;
+use super::{IssueContext, IssueRequest, may_stay};
 use crate::certificate::decide;
 use crate::certificate::life::Life;
 use crate::certificate::place::Placed;
