@@ -18,6 +18,8 @@ pub(super) struct AcmeDirectory {
     pub(super) new_nonce: String,
     pub(super) new_account: String,
     pub(super) new_order: String,
+    /// Where to ask when to renew a certificate (RFC 9773 section 4.1).
+    pub(super) renewal_info: Option<String>,
     #[serde(default)]
     pub(super) meta: DirectoryMeta,
 }

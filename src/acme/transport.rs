@@ -283,6 +283,12 @@ impl Transport {
         self.signed(by, url, &[], Again { harmless: true, tries: u32::MAX }).await
     }
 
+    /// Reads `url` without a signature, as anybody may.
+    pub(super) async fn get(&self, url: &str) -> Result<Success, CallError> {
+        let request = HttpRequest::get(self.check(url)?);
+        self.exchange(request, Again { harmless: true, tries: TRIES }).await
+    }
+
     async fn signed(
         &self,
         by: SignedBy<'_>,
