@@ -12,7 +12,8 @@ use super::messages::{
     Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Identifier, NewOrder, OrderObject,
     OrderStatus, SentIdentifier,
 };
-use super::problem::{explain, may_be_about_validity, nonsense, said};
+use super::problem::{explain, may_be_about_replaced, may_be_about_validity, nonsense, said};
+use super::renewal_info;
 use super::resume::KeptOrder;
 use super::transport::{CallError, Success, Transport};
 use super::{AccountStore, AcmeSettings, ChallengeType, Failed, Report, account};
@@ -130,15 +131,24 @@ pub(super) async fn place<'a>(
 ) -> Result<PlacedOrder<'a>> {
     const WHAT: &str = "take the order";
     let Terms { identifiers, not_after, profile } = terms;
-    let new = NewOrder { identifiers, not_after: not_after.as_deref(), profile: *profile };
+    let replaces = replaces(transport, settings);
+    let plain = NewOrder { identifiers, not_after: not_after.as_deref(), profile: *profile, replaces: None };
+    let new = NewOrder { replaces: replaces.as_deref(), ..plain };
     let url = &transport.directory().new_order;
-    let placed = match account.post(url, &new).await {
-        Err(error) if account::is_forgotten(&account, &error) => {
-            account = account::renew(transport, settings, store, &error, report).await?;
-            account.post(url, &new).await
-        }
-        placed => placed,
-    };
+    let mut placed = account.post(url, &new).await;
+    if let Err(error) = &placed
+        && account::is_forgotten(&account, error)
+    {
+        account = account::renew(transport, settings, store, error, report).await?;
+        // The new account did not request the former certificate.
+        placed = account.post(url, &plain).await;
+    } else if let Err(CallError::Problem(problem)) = &placed
+        && new.replaces.is_some()
+        && may_be_about_replaced(problem)
+    {
+        report.say(&format!("the order is placed without naming the former certificate: {}", said(problem)));
+        placed = account.post(url, &plain).await;
+    }
     let placed = placed.map_err(|error| refused(error, WHAT, transport, settings))?;
     let url = order_url(&placed, WHAT, transport)?;
     let order = CurrentOrder::new(account, url, placed.json(WHAT, transport)?);
@@ -147,6 +157,13 @@ pub(super) async fn place<'a>(
     store.save_order(Some(&KeptOrder::new(transport, &order.account, &order.url, terms)))?;
     let answers = answers(transport, settings, &order, identifiers, report).await?;
     Ok(PlacedOrder { order, answers })
+}
+
+/// The identifier of the certificate that the order replaces, for a server that says when to renew: another may not know
+/// the field.
+fn replaces(transport: &Transport, settings: &AcmeSettings) -> Option<String> {
+    transport.directory().renewal_info.as_ref()?;
+    settings.replaces.as_ref().and_then(renewal_info::certificate_id)
 }
 
 /// A moment, seconds since 1970, in ACME's format (RFC 8555 section 7.4).

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::problem::explain;
 use super::transport::Transport;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::net::Client;
 use crate::net::url::shorter;
 use crate::pki::cert::Certificate;
@@ -37,6 +37,14 @@ pub struct RenewalInfo {
     pub problem: Option<String>,
     /// When the CA may be asked again: this long after now, one hour to one day.
     pub again: Duration,
+}
+
+impl RenewalInfo {
+    /// Nothing is known, because of `error`.
+    pub(crate) fn none(error: &Error) -> Self {
+        let again = until_next(error.retry_after(), error.kind());
+        RenewalInfo { window: None, explanation: None, problem: Some(error.to_string()), again }
+    }
 }
 
 /// A time in which to renew a certificate, in seconds since 1970. A part of it is in the certificate's life.
@@ -118,7 +126,7 @@ pub async fn renewal_info(
     let none = |problem, again| RenewalInfo { window: None, explanation: None, problem, again };
     let transport = match Transport::open(client, directory, String::new()).await {
         Ok(transport) => transport,
-        Err(failed) => return none(Some(failed.error.to_string()), until_next(None, failed.error.kind())),
+        Err(failed) => return RenewalInfo::none(&failed.error),
     };
     let Some(base) = &transport.directory().renewal_info else { return none(None, MOST) };
     let Some(id) = certificate_id(leaf) else {
@@ -128,9 +136,8 @@ pub async fn renewal_info(
     let answer = match transport.get(&format!("{}/{id}", base.trim_end_matches('/'))).await {
         Ok(answer) => answer,
         Err(error) => {
-            let after = transport.last().retry_after;
             let error = explain(error, WHAT, &transport);
-            return none(Some(error.to_string()), until_next(after, error.kind()));
+            return RenewalInfo::none(&error.with_retry_after(transport.last().retry_after));
         }
     };
     let again = transport.last().retry_after.unwrap_or(USUAL).clamp(LEAST, MOST);

@@ -114,6 +114,7 @@ fn leaf(issuer: &Issuer<'_, KeyPair>, payload: &Value, life: i64) -> String {
     let at = |seconds: i64| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds.unsigned_abs());
     let now = jiff::Timestamp::now().as_second();
     (params.not_before, params.not_after) = (at(now - 60), at(now + life));
+    params.use_authority_key_identifier_extension = true;
     ca::pem("CERTIFICATE", params.signed_by(&key, issuer).expect("signed").der())
 }
 

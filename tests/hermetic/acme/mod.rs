@@ -9,6 +9,7 @@ mod listeners;
 mod low_ports;
 mod name_server;
 mod patience;
+mod renewal_info;
 mod resumed;
 pub(crate) mod server;
 mod signals;
