@@ -19,7 +19,8 @@ use super::transport::{CallError, Success, Transport};
 use super::{AccountStore, AcmeSettings, ChallengeType, Failed, Report, account};
 use crate::error::{Error, Result};
 use crate::net::retry::Backoff;
-use crate::pki::cert::SubjectAltName;
+use crate::net::url::shorter;
+use crate::pki::cert::{NotAfter, SubjectAltName};
 use crate::pki::jose::{encode, jwk};
 use crate::text;
 
@@ -94,6 +95,11 @@ impl<'a> CurrentOrder<'a> {
         self.object.status
     }
 
+    /// Its URL, for messages.
+    fn shown(&self) -> String {
+        shorter(&text::mask_url(&self.url))
+    }
+
     /// Requests its status.
     pub(super) async fn refresh(&mut self, transport: &Transport) -> Result<()> {
         const WHAT: &str = "show the order";
@@ -108,6 +114,8 @@ pub(super) struct Terms<'a> {
     pub(super) identifiers: &'a [Identifier],
     /// RFC 3339.
     pub(super) not_after: Option<String>,
+    /// The seconds from which that end was computed, if it was.
+    pub(super) lifetime: Option<u64>,
     pub(super) profile: Option<&'a str>,
 }
 
@@ -116,7 +124,11 @@ impl<'a> Terms<'a> {
     /// The end of life exceeds all calendars.
     pub(super) fn new(identifiers: &'a [Identifier], settings: &'a AcmeSettings, now: i64) -> Result<Self> {
         let not_after = settings.not_after.map(|end| rfc3339(end.end_after(now))).transpose()?;
-        Ok(Terms { identifiers, not_after, profile: settings.profile.as_deref() })
+        let lifetime = match settings.not_after {
+            Some(NotAfter::Duration(seconds)) => Some(seconds),
+            Some(NotAfter::Moment(_)) | None => None,
+        };
+        Ok(Terms { identifiers, not_after, lifetime, profile: settings.profile.as_deref() })
     }
 }
 
@@ -130,7 +142,7 @@ pub(super) async fn place<'a>(
     report: &Report<'_>,
 ) -> Result<PlacedOrder<'a>> {
     const WHAT: &str = "take the order";
-    let Terms { identifiers, not_after, profile } = terms;
+    let Terms { identifiers, not_after, profile, .. } = terms;
     let replaces = replaces(transport, settings);
     let plain = NewOrder { identifiers, not_after: not_after.as_deref(), profile: *profile, replaces: None };
     let new = NewOrder { replaces: replaces.as_deref(), ..plain };
@@ -181,6 +193,9 @@ fn refused(error: CallError, what: &str, transport: &Transport, settings: &AcmeS
     let error = explain(error, what, transport);
     if hint && settings.not_after.is_some() { error.hint(VALIDITY) } else { error }
 }
+
+/// The hint if the time is over before the order is ready.
+pub(super) const KEPT: &str = "the order is kept, and the next run goes on with it";
 
 /// The hint if a CA may have refused the requested end of life.
 const VALIDITY: &str = "the CA may not issue with the wanted end of life: omit `--not-after`, or ask for a shorter life (step-ca: the provisioner's `maxTLSCertDuration`)";
@@ -376,7 +391,10 @@ pub(super) async fn wait_for(
             return Err(transport.error(error.because(anyhow::anyhow!("{reason}"))));
         }
         if !transport.wait_to_ask(&mut pause).await {
-            return Err(transport.out_of_time(what));
+            let cause = anyhow::anyhow!("it is still working on the order `{}`", order.shown());
+            let error = transport.out_of_time(what).because(cause);
+            // Its request is not sent yet: nothing but the order is kept.
+            return Err(if wanted.contains(&OrderStatus::Ready) { error.hint(KEPT) } else { error });
         }
         order.refresh(transport).await?;
     }

@@ -132,7 +132,7 @@ fn refused(problem: &ProblemDocument, what: &str, transport: &Transport) -> Erro
     };
     let verb = if kind == ErrorKind::NotTrusted { "the CA refused to" } else { "could not" };
     let error = Error::new(kind, format!("{verb} {what}")).because(anyhow::anyhow!("{}", said(problem)));
-    let error = transport.error(error);
+    let error = transport.error(error).with_retry_after(transport.last().retry_after);
     match hint {
         Some(hint) => error.hint(hint),
         None => error,
