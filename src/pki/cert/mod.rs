@@ -218,6 +218,11 @@ impl Certificate {
         name::common_name(&self.0.issuer)
     }
 
+    /// The subject's common name.
+    pub(crate) fn common_name(&self) -> Option<String> {
+        name::common_name(&self.0.subject)
+    }
+
     /// The subject's Name, DER.
     pub fn subject_der(&self) -> &[u8] {
         &self.0.subject
