@@ -238,6 +238,11 @@ impl Certificate {
         &self.0.serial
     }
 
+    /// The identifier of the issuer's key, if it names one.
+    pub(crate) fn authority_key_id(&self) -> Option<&[u8]> {
+        self.0.authority_key_id.as_deref()
+    }
+
     /// 1, 2 or 3.
     pub(crate) fn version(&self) -> u32 {
         self.0.version
