@@ -1,14 +1,13 @@
 //! Sleeping until a moment of the wall clock: a suspended machine and a clock that is set end the sleep as they should,
 //! which no timer of the runtime does (it counts the time that the machine was awake).
 
-use std::os::fd::OwnedFd;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe::Receiver;
 use tokio::time::sleep;
 
 use crate::host::env::Env;
@@ -20,8 +19,8 @@ const BLIND: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Alarm {
     env: Env,
-    /// `None` where the kernel has none.
-    timer: Option<AsyncFd<OwnedFd>>,
+    /// A timerfd, which is read like a pipe; `None` where the kernel has none.
+    timer: Option<Receiver>,
 }
 
 impl Alarm {
@@ -29,7 +28,7 @@ impl Alarm {
     pub(crate) fn new(env: &Env) -> Self {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = timerfd_create(TimerfdClockId::Realtime, flags).ok();
-        let timer = timer.and_then(|timer| AsyncFd::with_interest(timer, Interest::READABLE).ok());
+        let timer = timer.and_then(|timer| Receiver::from_owned_fd_unchecked(timer).ok());
         Alarm { env: env.clone(), timer: timer.filter(|_| env.has_system_clock()) }
     }
 
@@ -46,9 +45,12 @@ impl Alarm {
         }
         match &self.timer {
             Some(timer) if arm(timer, moment).is_ok() => {
-                // Readable when the moment has come, and when the clock was set (ECANCELED).
-                if let Ok(mut ready) = timer.readable().await {
-                    ready.clear_ready();
+                // Something to read comes at the moment, and an error (ECANCELED) when the clock was set.
+                while timer.readable().await.is_ok() {
+                    let read = timer.try_read(&mut [0; 8]);
+                    if !matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+                        break;
+                    }
                 }
             }
             _ => sleep(Duration::from_secs(moment.abs_diff(now)).min(BLIND)).await,
@@ -56,7 +58,7 @@ impl Alarm {
     }
 }
 
-fn arm(timer: &AsyncFd<OwnedFd>, moment: i64) -> rustix::io::Result<()> {
+fn arm(timer: &Receiver, moment: i64) -> rustix::io::Result<()> {
     // Settling it again clears what an earlier sleep left.
     let none = Timespec { tv_sec: 0, tv_nsec: 0 };
     let at = Itimerspec { it_interval: none, it_value: Timespec { tv_sec: moment, tv_nsec: 0 } };

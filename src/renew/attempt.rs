@@ -1,14 +1,19 @@
 //! One certificate, once: it is renewed if it is due, and the record beside it says what happened.
 
-use super::record::{FailedAttempts, RenewalRecord, kind_word};
+use super::record::{FailedAttempts, RenewalRecord, SuggestedWindow, kind_word};
 use crate::certificate::decide::{self, Due, RenewalPolicy};
 use crate::certificate::ends::{self, FileEnd};
+use crate::certificate::issue::advice;
 use crate::certificate::issue::{self, IssueAction, IssueContext, IssueOutcome, IssueRequest};
+use crate::certificate::life::Life;
 use crate::error::{Error, Result};
 use crate::host::privilege;
 use crate::pki::cert::Certificate;
 use crate::rootfs::{Sysroot, split};
 use crate::text;
+
+/// In seconds; no CA's advice counts longer.
+const DAY: i64 = 24 * 3600;
 
 /// The certificate that was in place before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +53,17 @@ pub(crate) async fn renew(
     starter: Starter,
 ) -> Attempt {
     let end = ends::of_file(world.host, &request.outputs.cert, &[]);
+    if let FileEnd::Known { leaf, life } = &end
+        && !world.dry_run
+    {
+        ask_for_advice(request, world, record, (leaf, life)).await;
+    }
     request.policy = policy(request.policy.due, &end, record, starter);
+    if let FileEnd::Known { life, .. } = &end
+        && let Some(warning) = request.policy.warning(life)
+    {
+        (world.warn)(&warning);
+    }
     let request = &*request;
     let former = match &end {
         FileEnd::Known { leaf, life } => Some(FormerLeaf { serial: serial(leaf), until: life.until }),
@@ -79,6 +94,40 @@ pub(crate) async fn renew(
         && known.is_some()
         && known != record.serial;
     Attempt { done, former, is_adopted }
+}
+
+/// Asks the CA when it wants the certificate renewed, at most hourly, and draws the moment.
+async fn ask_for_advice(
+    request: &IssueRequest,
+    world: &IssueContext<'_>,
+    record: &mut RenewalRecord,
+    (leaf, life): (&Certificate, &Life),
+) {
+    let now = world.network.env.now();
+    let serial = serial(leaf);
+    let is_known = |window: &SuggestedWindow| {
+        window.serial == serial && (window.again - DAY..window.again).contains(&now)
+    };
+    if record.window.as_ref().is_some_and(is_known) {
+        return;
+    }
+    let info = match advice::renewal_info(request, world).await {
+        Ok(Some(info)) => info,
+        // What is wrong is reported by the renewal itself.
+        Ok(None) | Err(_) => return,
+    };
+    if let Some(problem) = &info.problem {
+        (world.say)(&format!("the CA's advice on when to renew is ignored: {problem}"));
+    }
+    let random = decide::spread_number(leaf);
+    let chosen = info.window.map(|window| window.moment(&(life.from..=life.until), now, random));
+    record.window = Some(SuggestedWindow {
+        serial,
+        start: info.window.map(|window| window.start),
+        end: info.window.map(|window| window.end),
+        chosen,
+        again: now.saturating_add(i64::try_from(info.again.as_secs()).unwrap_or(DAY)),
+    });
 }
 
 /// When the existing certificate is due.

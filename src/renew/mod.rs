@@ -1,8 +1,7 @@
 //! Renewal: when each certificate is due, one run or a daemon that renews what is due, what happens after a change, and
 //! what others may read of it.
 
-#![allow(dead_code, reason = "the command follows")]
-
 pub(crate) mod attempt;
 pub(crate) mod daemon;
 pub(crate) mod record;
+pub(crate) mod schedule;

@@ -43,10 +43,14 @@ const CORE: &[&str] = &[
 const METHODS_UNNAMED: &[&str] = &[
     "settings",
     "certificate/issue/mod.rs",
+    "certificate/issue/finish.rs",
+    "certificate/issue/renewals",
     "certificate/issue/request.rs",
     "certificate/issue/request",
-    "cli/enroll",
+    "cli/enroll.rs",
+    "cli/certificates.rs",
     "cli/config.rs",
+    "renew",
     "config_check.rs",
 ];
 

@@ -4,6 +4,7 @@
 //! Whatever can be checked is checked before anything is spent; the key is on disk before a CA hears of it; the CA's
 //! answer is on disk before it is placed. How to get a certificate is up to each method ([`methods`]).
 
+pub(crate) mod advice;
 mod enrolled;
 mod finish;
 mod keys;

@@ -13,16 +13,20 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use self::drift::Drift;
 use self::entry::Entry;
 use super::attempt::{self, Attempt, Starter};
-use crate::certificate::issue::IssueContext;
+use super::record::RenewalRecord;
+use super::schedule::{self, Failed};
 use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
 use crate::certificate::issue::trust::Recorded;
+use crate::certificate::issue::{IssueAction, IssueContext};
 use crate::error::{Error, Result};
 use crate::host::alarm::Alarm;
 use crate::host::env::Env;
 use crate::host::shutdown::{DaemonRequest, Shutdown};
 use crate::net::NetContext;
 use crate::net::progress::Note;
+use crate::net::retry;
 use crate::process::Children;
+use crate::random;
 use crate::rootfs::{Sysroot, budget};
 use crate::settings::Settings;
 use crate::settings::rows::REQUIRE_PIN;
@@ -34,6 +38,9 @@ use crate::trust::target::sysroot;
 const AT_ONCE: usize = 8;
 /// How often files are compared with what was there, in seconds: another program may have replaced a pair.
 const LOOK: i64 = 600;
+
+/// After an error that is not about the certificate; in seconds.
+const HOUR: i64 = 3600;
 
 /// What the daemon works with.
 #[derive(Clone, Copy)]
@@ -209,29 +216,21 @@ impl Daemon<'_> {
 /// One certificate, once.
 async fn attempt_one(context: DaemonContext<'_>, mut entry: Entry) -> Entry {
     budget::begin();
-    let name = entry.request.outputs.cert.clone();
+    let name = text::escape(&entry.request.outputs.cert);
     let say = |line: &str| (context.log)(&format!("{name}: {line}"));
-    let done = try_one(context, &mut entry, &say).await;
-    let now = context.env.now();
-    let next = match done {
-        Ok(Attempt { done: Ok(outcome), .. }) => {
-            say(&format!("{:?}: {}", outcome.action, outcome.reason));
-            outcome.due.unwrap_or(now).max(now.saturating_add(1))
+    match try_one(context, &mut entry, &say).await {
+        // Told to end.
+        _ if context.shutdown.check().is_err() => {}
+        Ok(()) => {}
+        Err(error) => {
+            say(&format!("cannot be renewed: {error}"));
+            entry.renew_at = context.env.now().saturating_add(HOUR);
         }
-        Ok(Attempt { done: Err(error), .. }) | Err(error) => {
-            say(&format!("{error}"));
-            now.saturating_add(5)
-        }
-    };
-    entry.renew_at = next;
+    }
     entry
 }
 
-async fn try_one(
-    context: DaemonContext<'_>,
-    entry: &mut Entry,
-    say: &(dyn Fn(&str) + Sync),
-) -> Result<Attempt> {
+async fn try_one(context: DaemonContext<'_>, entry: &mut Entry, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
     let host = sysroot(context.settings)?;
     let states = Trees::open(context.settings, context.env)?.states()?;
     let network = NetContext { env: context.env, shutdown: context.shutdown.clone(), note: Note::default() };
@@ -242,11 +241,61 @@ async fn try_one(
         recorded: Recorded::of(&states, context.settings.is(&REQUIRE_PIN))?,
         dry_run: false,
         say: &|_| {},
-        note: say,
+        note: &|_| {},
         warn: say,
     };
     entry.request.force = std::mem::take(&mut entry.is_forced);
     let attempt = attempt::renew(&mut entry.request, &world, &mut entry.record, Starter::Schedule).await;
+    entry.renew_at = next(context.env.now(), &attempt, &entry.record)?;
+    entry.record.next_attempt = Some(entry.renew_at);
     attempt::save(&entry.record, &entry.request, &world);
-    Ok(attempt)
+    let next = text::moment(entry.renew_at);
+    match (&attempt.done, attempt.is_adopted) {
+        (Ok(outcome), true) => say(&format!("another program replaced the pair: {}", outcome.reason)),
+        (Ok(outcome), false) => {
+            let what = match outcome.action {
+                IssueAction::Issued | IssueAction::TakenUp => "renewed",
+                IssueAction::PlacedAgain => "files corrected",
+                _ => "nothing to do",
+            };
+            say(&format!("{what}: {}; next attempt at {next}", outcome.reason));
+        }
+        (Err(_), _) if context.shutdown.check().is_err() => {}
+        (Err(error), _) => {
+            let rarely = match retry::may_pass(error) {
+                true => "",
+                false => ", rarely, since trying again does not help by itself",
+            };
+            say(&format!("could not be renewed: {error}; next attempt at {next}{rarely}"));
+            error.hints().iter().for_each(|hint| say(&format!("  hint: {hint}")));
+        }
+    }
+    Ok(())
+}
+
+/// When the certificate is looked at next, seconds since 1970.
+///
+/// # Errors
+/// The system has no randomness.
+fn next(now: i64, attempt: &Attempt, record: &RenewalRecord) -> Result<i64> {
+    let life = record.from.zip(record.until);
+    match &attempt.done {
+        Ok(outcome) => {
+            let due = outcome.due.unwrap_or(now);
+            let is_new = matches!(outcome.action, IssueAction::Issued | IssueAction::TakenUp);
+            // What is due at the next second is not looked at in this one.
+            let due = due.max(now.saturating_add(1));
+            Ok(life.filter(|_| is_new).map_or(due, |life| schedule::after_success(due, life, now)))
+        }
+        Err(error) => {
+            let mut random = [0; 8];
+            random::fill(&mut random)?;
+            let failed = Failed {
+                count: record.failure.as_ref().map_or(1, |failure| failure.count),
+                may_pass: retry::may_pass(error),
+                retry_after: error.retry_after(),
+            };
+            Ok(schedule::next_attempt(failed, life, now, u64::from_ne_bytes(random)))
+        }
+    }
 }

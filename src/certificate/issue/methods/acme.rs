@@ -33,7 +33,7 @@ const EAB_KEY: &str = "the external account's key";
 const TSIG_KEY: &str = "the TSIG key";
 
 /// The method's name.
-pub(crate) const NAME: &str = "acme";
+pub(super) const NAME: &str = "acme";
 
 pub(super) use super::acme_options::ROW;
 
