@@ -6,3 +6,4 @@
 pub(crate) mod attempt;
 pub(crate) mod daemon;
 pub(crate) mod record;
+pub(crate) mod schedule;
