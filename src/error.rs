@@ -166,7 +166,7 @@ impl Error {
     }
 
     /// How long the server wants no request, if it said so.
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
+    pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 

@@ -149,6 +149,7 @@ mod tests {
             agree_tos: false,
             profile: None,
             not_after: None,
+            replaces: None,
             preferred_chain: None,
             account_key_type: KeyType::EcP256,
         }

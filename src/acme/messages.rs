@@ -18,6 +18,8 @@ pub(super) struct AcmeDirectory {
     pub(super) new_nonce: String,
     pub(super) new_account: String,
     pub(super) new_order: String,
+    /// Where to ask when to renew a certificate (RFC 9773 section 4.1).
+    pub(super) renewal_info: Option<String>,
     #[serde(default)]
     pub(super) meta: DirectoryMeta,
 }
@@ -137,6 +139,9 @@ pub(super) struct NewOrder<'a> {
     pub(super) not_after: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) profile: Option<&'a str>,
+    /// The identifier of the certificate that it replaces (RFC 9773 section 5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) replaces: Option<&'a str>,
 }
 
 /// An order (section 7.1.3).
@@ -253,13 +258,19 @@ mod tests {
     #[test]
     fn requests_have_only_what_is_asked_for() {
         let identifiers = [Identifier::Dns("*.a.test".to_owned()), Identifier::Ip([10, 0, 0, 1].into())];
-        let order = NewOrder { identifiers: &identifiers, not_after: None, profile: None };
+        let order = NewOrder { identifiers: &identifiers, not_after: None, profile: None, replaces: None };
         let names = json!([{ "type": "dns", "value": "*.a.test" }, { "type": "ip", "value": "10.0.0.1" }]);
         assert_eq!(serde_json::to_value(&order).expect("JSON"), json!({ "identifiers": names }));
         let order = NewOrder { not_after: Some("2030-01-01T00:00:00Z"), profile: Some("short"), ..order };
         assert_eq!(
             serde_json::to_value(&order).expect("JSON"),
             json!({ "identifiers": names, "notAfter": "2030-01-01T00:00:00Z", "profile": "short" })
+        );
+        let order =
+            NewOrder { identifiers: &identifiers, not_after: None, profile: None, replaces: Some("a.b") };
+        assert_eq!(
+            serde_json::to_value(&order).expect("JSON"),
+            json!({ "identifiers": names, "replaces": "a.b" })
         );
         let account = NewAccount {
             contact: Vec::new(),

@@ -13,6 +13,7 @@ mod identifier;
 mod messages;
 mod order;
 mod problem;
+mod renewal_info;
 mod resume;
 mod settings;
 mod solver;
@@ -24,6 +25,7 @@ use zeroize::Zeroizing;
 
 pub use self::chain::Accept;
 pub(crate) use self::choice::ChallengeSetup;
+pub use self::renewal_info::{RenewalInfo, RenewalWindow, renewal_info};
 pub use self::resume::KeptOrder;
 pub use self::settings::{AcmeSettings, ChallengeType, DnsSolver, Eab, Rfc2136};
 

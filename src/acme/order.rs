@@ -12,13 +12,15 @@ use super::messages::{
     Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Identifier, NewOrder, OrderObject,
     OrderStatus, SentIdentifier,
 };
-use super::problem::{explain, may_be_about_validity, nonsense, said};
+use super::problem::{explain, may_be_about_replaced, may_be_about_validity, nonsense, said};
+use super::renewal_info;
 use super::resume::KeptOrder;
 use super::transport::{CallError, Success, Transport};
 use super::{AccountStore, AcmeSettings, ChallengeType, Failed, Report, account};
 use crate::error::{Error, Result};
 use crate::net::retry::Backoff;
-use crate::pki::cert::SubjectAltName;
+use crate::net::url::shorter;
+use crate::pki::cert::{NotAfter, SubjectAltName};
 use crate::pki::jose::{encode, jwk};
 use crate::text;
 
@@ -93,6 +95,11 @@ impl<'a> CurrentOrder<'a> {
         self.object.status
     }
 
+    /// Its URL, for messages.
+    fn shown(&self) -> String {
+        shorter(&text::mask_url(&self.url))
+    }
+
     /// Requests its status.
     pub(super) async fn refresh(&mut self, transport: &Transport) -> Result<()> {
         const WHAT: &str = "show the order";
@@ -107,6 +114,8 @@ pub(super) struct Terms<'a> {
     pub(super) identifiers: &'a [Identifier],
     /// RFC 3339.
     pub(super) not_after: Option<String>,
+    /// The seconds from which that end was computed, if it was.
+    pub(super) lifetime: Option<u64>,
     pub(super) profile: Option<&'a str>,
 }
 
@@ -115,7 +124,11 @@ impl<'a> Terms<'a> {
     /// The end of life exceeds all calendars.
     pub(super) fn new(identifiers: &'a [Identifier], settings: &'a AcmeSettings, now: i64) -> Result<Self> {
         let not_after = settings.not_after.map(|end| rfc3339(end.end_after(now))).transpose()?;
-        Ok(Terms { identifiers, not_after, profile: settings.profile.as_deref() })
+        let lifetime = match settings.not_after {
+            Some(NotAfter::Duration(seconds)) => Some(seconds),
+            Some(NotAfter::Moment(_)) | None => None,
+        };
+        Ok(Terms { identifiers, not_after, lifetime, profile: settings.profile.as_deref() })
     }
 }
 
@@ -129,16 +142,25 @@ pub(super) async fn place<'a>(
     report: &Report<'_>,
 ) -> Result<PlacedOrder<'a>> {
     const WHAT: &str = "take the order";
-    let Terms { identifiers, not_after, profile } = terms;
-    let new = NewOrder { identifiers, not_after: not_after.as_deref(), profile: *profile };
+    let Terms { identifiers, not_after, profile, .. } = terms;
+    let replaces = replaces(transport, settings);
+    let plain = NewOrder { identifiers, not_after: not_after.as_deref(), profile: *profile, replaces: None };
+    let new = NewOrder { replaces: replaces.as_deref(), ..plain };
     let url = &transport.directory().new_order;
-    let placed = match account.post(url, &new).await {
-        Err(error) if account::is_forgotten(&account, &error) => {
-            account = account::renew(transport, settings, store, &error, report).await?;
-            account.post(url, &new).await
-        }
-        placed => placed,
-    };
+    let mut placed = account.post(url, &new).await;
+    if let Err(error) = &placed
+        && account::is_forgotten(&account, error)
+    {
+        account = account::renew(transport, settings, store, error, report).await?;
+        // The new account did not request the former certificate.
+        placed = account.post(url, &plain).await;
+    } else if let Err(CallError::Problem(problem)) = &placed
+        && new.replaces.is_some()
+        && may_be_about_replaced(problem)
+    {
+        report.say(&format!("the order is placed without naming the former certificate: {}", said(problem)));
+        placed = account.post(url, &plain).await;
+    }
     let placed = placed.map_err(|error| refused(error, WHAT, transport, settings))?;
     let url = order_url(&placed, WHAT, transport)?;
     let order = CurrentOrder::new(account, url, placed.json(WHAT, transport)?);
@@ -147,6 +169,13 @@ pub(super) async fn place<'a>(
     store.save_order(Some(&KeptOrder::new(transport, &order.account, &order.url, terms)))?;
     let answers = answers(transport, settings, &order, identifiers, report).await?;
     Ok(PlacedOrder { order, answers })
+}
+
+/// The identifier of the certificate that the order replaces, for a server that says when to renew: another may not know
+/// the field.
+fn replaces(transport: &Transport, settings: &AcmeSettings) -> Option<String> {
+    transport.directory().renewal_info.as_ref()?;
+    settings.replaces.as_ref().and_then(renewal_info::certificate_id)
 }
 
 /// A moment, seconds since 1970, in ACME's format (RFC 8555 section 7.4).
@@ -164,6 +193,9 @@ fn refused(error: CallError, what: &str, transport: &Transport, settings: &AcmeS
     let error = explain(error, what, transport);
     if hint && settings.not_after.is_some() { error.hint(VALIDITY) } else { error }
 }
+
+/// The hint if the time is over before the order is ready.
+pub(super) const KEPT: &str = "the order is kept, and the next run goes on with it";
 
 /// The hint if a CA may have refused the requested end of life.
 const VALIDITY: &str = "the CA may not issue with the wanted end of life: omit `--not-after`, or ask for a shorter life (step-ca: the provisioner's `maxTLSCertDuration`)";
@@ -359,7 +391,10 @@ pub(super) async fn wait_for(
             return Err(transport.error(error.because(anyhow::anyhow!("{reason}"))));
         }
         if !transport.wait_to_ask(&mut pause).await {
-            return Err(transport.out_of_time(what));
+            let cause = anyhow::anyhow!("it is still working on the order `{}`", order.shown());
+            let error = transport.out_of_time(what).because(cause);
+            // Its request is not sent yet: nothing but the order is kept.
+            return Err(if wanted.contains(&OrderStatus::Ready) { error.hint(KEPT) } else { error });
         }
         order.refresh(transport).await?;
     }

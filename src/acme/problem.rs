@@ -90,6 +90,13 @@ pub(super) fn may_be_about_validity(problem: &ProblemDocument) -> bool {
     !OTHERS.contains(&short_type(problem))
 }
 
+/// Whether a refusal of an order may be about the certificate that it replaces: one that is replaced already, that the CA
+/// no longer knows, or that another account requested. The order is good without naming it.
+pub(super) fn may_be_about_replaced(problem: &ProblemDocument) -> bool {
+    const THESE: [&str; 5] = ["alreadyReplaced", "conflict", "malformed", "serverInternal", "unauthorized"];
+    THESE.contains(&short_type(problem))
+}
+
 /// The CA's refusal to do `what`.
 fn refused(problem: &ProblemDocument, what: &str, transport: &Transport) -> Error {
     let (kind, hint) = match short_type(problem) {
@@ -125,7 +132,7 @@ fn refused(problem: &ProblemDocument, what: &str, transport: &Transport) -> Erro
     };
     let verb = if kind == ErrorKind::NotTrusted { "the CA refused to" } else { "could not" };
     let error = Error::new(kind, format!("{verb} {what}")).because(anyhow::anyhow!("{}", said(problem)));
-    let error = transport.error(error);
+    let error = transport.error(error).with_retry_after(transport.last().retry_after);
     match hint {
         Some(hint) => error.hint(hint),
         None => error,

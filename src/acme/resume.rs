@@ -12,7 +12,7 @@ use super::problem::explain;
 use super::transport::Transport;
 use super::{Accept, AccountStore, AcmeSettings, Failed, Report};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pki::cert::{Certificate, NotAfter};
+use crate::pki::cert::Certificate;
 use crate::versioned::UnknownFields;
 
 /// The stored data of an order in progress, as JSON. No secrets.
@@ -30,6 +30,9 @@ pub struct KeptOrder {
     /// The requested end of life, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     not_after: Option<String>,
+    /// The requested lifetime in seconds, if that end was computed from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lifetime: Option<u64>,
     /// The requested profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     profile: Option<String>,
@@ -53,36 +56,33 @@ impl KeptOrder {
             order: url.to_owned(),
             names: sorted(terms.identifiers),
             not_after: terms.not_after.clone(),
+            lifetime: terms.lifetime,
             profile: terms.profile.map(ToOwned::to_owned),
             unknown: UnknownFields::default(),
         }
     }
 
-    /// Whether it is the order that would be placed now.
-    fn is_for(
-        &self,
-        transport: &Transport,
-        account: &AcmeAccount<'_>,
-        terms: &Terms<'_>,
-        wanted: Option<NotAfter>,
-    ) -> bool {
+    /// Whether it is the order that would be placed now, but for the time since.
+    fn is_for(&self, transport: &Transport, account: &AcmeAccount<'_>, terms: &Terms<'_>) -> bool {
+        let is_same_end = match terms.lifetime {
+            // Counted from the order.
+            Some(_) => self.not_after.is_some(),
+            None => self.not_after == terms.not_after,
+        };
         self.directory == transport.url().as_str()
             && self.account == account.url()
             && self.names == sorted(terms.identifiers)
             && self.profile.as_deref() == terms.profile
-            && same_end(self.not_after.as_deref(), terms.not_after.as_deref(), wanted)
+            && self.lifetime == terms.lifetime
+            && is_same_end
     }
-}
 
-/// Whether a stored order with the end of life `kept` has the same as a new order. A duration counts from the order,
-/// and a little later it gives the same end for all.
-fn same_end(kept: Option<&str>, now: Option<&str>, wanted: Option<NotAfter>) -> bool {
-    const LEEWAY: u64 = 120;
-    let (Some(kept), Some(now)) = (kept, now) else { return kept == now };
-    let seconds = |text: &str| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);
-    match (wanted, seconds(kept), seconds(now)) {
-        (Some(NotAfter::Duration(_)), Some(kept), Some(now)) => kept.abs_diff(now) <= LEEWAY,
-        _ => kept == now,
+    /// Whether most of the requested lifetime is left, if one was: an order that nobody worked on for long is not worth
+    /// it. Not asked where the CA works on the certificate: it may take days, and another order would not be faster.
+    fn leaves_time(&self, now: i64) -> bool {
+        let Some((lifetime, end)) = self.lifetime.zip(self.not_after.as_deref()) else { return true };
+        let end = end.parse::<jiff::Timestamp>().map_or(i64::MIN, jiff::Timestamp::as_second);
+        now < end.saturating_sub_unsigned(lifetime - lifetime / 3)
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) async fn resume<'a>(
     report: &Report<'_>,
 ) -> Result<Resumed<'a>, Failed> {
     let Some(kept) = store.order()? else { return Ok(Resumed::Nothing(account)) };
-    if !kept.is_for(transport, &account, terms, settings.not_after) {
+    if !kept.is_for(transport, &account, terms) {
         return Ok(Resumed::Nothing(account));
     }
     let object = match read(transport, &account, &kept.order).await {
@@ -124,8 +124,13 @@ pub(super) async fn resume<'a>(
         Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error.into()),
         Err(_) => return Ok(Resumed::Nothing(account)),
     };
+    let leaves_time = object.status == OrderStatus::Processing || kept.leaves_time(transport.now());
     let mut order = CurrentOrder::new(account, kept.order, object);
-    if order.is_lost() || !order.is_for(terms.identifiers) || order.check(transport, terms).is_err() {
+    if !leaves_time
+        || order.is_lost()
+        || !order.is_for(terms.identifiers)
+        || order.check(transport, terms).is_err()
+    {
         return Ok(Resumed::Nothing(order.account));
     }
     report.say(&format!("resuming the order of an earlier run for {}", order::shown(terms.identifiers)));
@@ -184,17 +189,37 @@ async fn issued(
 mod tests {
     use super::*;
 
+    fn kept(lifetime: Option<u64>, not_after: Option<&str>) -> KeptOrder {
+        let of = |text: &str| text.to_owned();
+        KeptOrder {
+            schema: 1,
+            directory: of("https://ca.test/dir"),
+            account: of("https://ca.test/account/1"),
+            order: of("https://ca.test/order/1"),
+            names: vec![of("a.test")],
+            not_after: not_after.map(of),
+            lifetime,
+            profile: None,
+            unknown: UnknownFields::default(),
+        }
+    }
+
     #[test]
-    fn the_end_of_life_is_the_same_within_a_moment() {
-        let (at, later) = (Some("2030-01-01T00:00:00Z"), Some("2030-01-01T00:02:00Z"));
-        let too_late = Some("2030-01-01T00:02:01Z");
-        let duration = Some(NotAfter::Duration(3600));
-        assert!(same_end(None, None, None) && same_end(at, at, duration) && same_end(at, later, duration));
+    fn an_order_is_worth_it_while_most_of_the_lifetime_is_left() {
+        const END: i64 = 1_893_456_000;
+        let order = kept(Some(3600), Some("2030-01-01T00:00:00Z"));
+        assert!(order.leaves_time(END - 3600) && order.leaves_time(END - 2401));
         assert!(
-            !same_end(at, too_late, duration) && !same_end(None, at, duration) && !same_end(at, None, None)
+            !order.leaves_time(END - 2400) && !order.leaves_time(END + 1) && !order.leaves_time(i64::MAX)
         );
-        let moment = Some(NotAfter::Moment(1_893_456_000));
-        assert!(same_end(at, at, moment) && !same_end(at, later, moment));
-        assert!(!same_end(Some("soon"), at, duration));
+        // A moment stays the same, and a CA's own lifetime is counted from when it issues.
+        assert!(
+            kept(None, Some("2030-01-01T00:00:00Z")).leaves_time(END + 1)
+                && kept(None, None).leaves_time(END)
+        );
+        assert!(
+            !kept(Some(3600), Some("soon")).leaves_time(END)
+                && !kept(Some(0), Some("2030-01-01T00:00:00Z")).leaves_time(END)
+        );
     }
 }

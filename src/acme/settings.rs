@@ -9,7 +9,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::pki::cert::NotAfter;
+use crate::pki::cert::{Certificate, NotAfter};
 use crate::pki::key::KeyType;
 use crate::text;
 
@@ -147,6 +147,9 @@ pub struct AcmeSettings {
     pub profile: Option<String>,
     /// The end of the certificate's life, for the order; the CA's own if not given.
     pub not_after: Option<NotAfter>,
+    /// The certificate that the new one replaces, if this server issued it: a server with renewal information is told
+    /// (RFC 9773 section 5).
+    pub replaces: Option<Certificate>,
     /// The common name of the root to which the chain should lead, if the CA offers several.
     pub preferred_chain: Option<String>,
     /// The kind of the key of a new account.

@@ -125,9 +125,9 @@ impl Transport {
         let answer = answer.map_err(|broken| absent(broken.error))?;
         let hint = "is this the directory? step-ca's is `https://HOST/acme/PROVISIONER/directory`";
         if answer.status != 200 {
-            let error = no_success(&answer).hint(hint);
-            let too_late =
-                retry_after(&answer.headers, client.env().now()).is_some_and(|after| after >= client.left());
+            let after = retry_after(&answer.headers, client.env().now());
+            let error = no_success(&answer).hint(hint).with_retry_after(after);
+            let too_late = after.is_some_and(|after| after >= client.left());
             return Err(if too_late { error.into() } else { absent(error) });
         }
         let skew = skew(&answer.headers, client.env().now());
@@ -252,8 +252,10 @@ impl Transport {
 
     /// The error that the time is up before the CA did `what`, with the CA's word on the time that it needs.
     pub(super) fn out_of_time(&self, what: &str) -> Error {
-        let error = self.error(Error::unreachable(format!("the CA did not {what} in time")));
-        match self.last().retry_after {
+        let after = self.last().retry_after;
+        let error = Error::unreachable(format!("the CA did not {what} in time"));
+        let error = self.error(error).with_retry_after(after);
+        match after {
             Some(after) if after >= self.left() => {
                 error.hint(format!("it asks to check again in {}; raise `--timeout`", shown_duration(after)))
             }
@@ -281,6 +283,12 @@ impl Transport {
     /// Reads `url`, signed: POST-as-GET (RFC 8555 section 6.3).
     pub(super) async fn read(&self, by: SignedBy<'_>, url: &str) -> Result<Success, CallError> {
         self.signed(by, url, &[], Again { harmless: true, tries: u32::MAX }).await
+    }
+
+    /// Reads `url` without a signature, as anybody may.
+    pub(super) async fn get(&self, url: &str) -> Result<Success, CallError> {
+        let request = HttpRequest::get(self.check(url)?);
+        self.exchange(request, Again { harmless: true, tries: TRIES }).await
     }
 
     async fn signed(
@@ -351,7 +359,7 @@ impl Transport {
             // An answer to HEAD has no document with details.
             _ => Err(match problem_of(&answer.body) {
                 Some(problem) => CallError::Problem(Box::new(problem)),
-                None => no_success(&answer).into(),
+                None => no_success(&answer).with_retry_after(retry_after).into(),
             }),
         }
     }

@@ -84,6 +84,7 @@ async fn wait_for(
         };
         if !in_time {
             let error = transport.out_of_time(&format!("validate {} by {}", answer.shown, answer.kind));
+            let error = error.hint(order::KEPT);
             return Err(match &failed {
                 Some(problem) => error.because(anyhow::anyhow!("{}", said(problem))).hint(advice(answer)),
                 None => error,

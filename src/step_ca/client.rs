@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::env::Env;
 use crate::net::retry::retry_after;
 use crate::net::url::masked;
-use crate::net::{self, FetchAnswer, HttpRequest, Net, Trust};
+use crate::net::{self, Credentials, FetchAnswer, HttpRequest, Net};
 use crate::pki::cert::NotAfter;
 use crate::pki::cert::{Certificate, pem};
 
@@ -81,13 +81,14 @@ struct SignRequest<'a> {
 }
 
 impl StepCaClient {
-    /// A client for the CA at `base` (path and query are ignored), trusting `trust`.
+    /// A client for the CA at `base` (path and query are ignored) with these roots, and with the certificate that is
+    /// presented to the CA, if any.
     ///
     /// # Errors
     /// None of the roots can be used.
-    pub fn new(net: &Net, env: &Env, base: &Url, trust: &Trust) -> Result<Self> {
+    pub fn new(net: &Net, env: &Env, base: &Url, credentials: impl Into<Credentials>) -> Result<Self> {
         Ok(StepCaClient {
-            http: net.client(base, trust)?,
+            http: net.client(base, credentials)?,
             base: base.clone(),
             env: env.clone(),
             skew: AtomicI64::new(UNKNOWN),
@@ -180,8 +181,12 @@ impl StepCaClient {
         let request = SignRequest { csr: &csr, ott: token, not_after: not_after.map(|end| end.to_string()) };
         let body = serde_json::to_vec(&request)
             .map_err(|error| unsent(Error::failed("could not write the request").because(error)))?;
-        let url = self.at("/1.0/sign")?;
-        let answer = self.send(HttpRequest::post(url, body)).await?;
+        self.issued(HttpRequest::post(self.at("/1.0/sign")?, body)).await
+    }
+
+    /// The certificate that the CA issues for this request.
+    pub(super) async fn issued(&self, request: HttpRequest) -> Result<SignedChain, RequestFailure> {
+        let answer = self.send(request).await?;
         let answer: SignAnswer = self.parsed(&answer)?;
         let refused = |error: Error| {
             // One that cannot be read may have been damaged on the way.
@@ -204,7 +209,7 @@ impl StepCaClient {
         answers::parse(answer).map_err(|error| self.unusable(error))
     }
 
-    fn at(&self, path: &str) -> Result<Url, RequestFailure> {
+    pub(super) fn at(&self, path: &str) -> Result<Url, RequestFailure> {
         self.base.join(path).map_err(|error| {
             unsent(Error::failed("could not build the CA's address").at(masked(&self.base)).because(error))
         })
@@ -246,6 +251,6 @@ impl StepCaClient {
     }
 }
 
-fn unsent(error: Error) -> RequestFailure {
+pub(super) fn unsent(error: Error) -> RequestFailure {
     RequestFailure { error, status: None, sent: false, refused: false }
 }

@@ -8,6 +8,7 @@ mod client;
 pub mod diagnosis;
 pub mod mint;
 mod provisioner;
+pub mod renewal;
 pub(crate) mod spelling;
 
 pub use self::client::{RequestFailure, SignedChain, StepCaClient};

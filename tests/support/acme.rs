@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData as _};
 use rustls::pki_types::CertificateDer;
-use trustup::acme::{Accept, AccountStore, AcmeContext, AcmeSettings, KeptOrder, Report, obtain};
+use trustup::acme::{
+    Accept, AccountStore, AcmeContext, AcmeSettings, KeptOrder, RenewalInfo, Report, obtain, renewal_info,
+};
 use trustup::error::{Error, Result};
 use trustup::host::env::Env;
 use trustup::net::dns;
@@ -114,6 +116,7 @@ impl AcmeClient {
                 agree_tos: true,
                 profile: None,
                 not_after: None,
+                replaces: None,
                 preferred_chain: None,
                 account_key_type: KeyType::EcP256,
             },
@@ -179,7 +182,21 @@ impl AcmeClient {
         Ok(chain)
     }
 
-    /// The same where it must fail: the error is fit to be shown.
+    /// When the server wants `leaf` renewed.
+    pub fn renewal_info(&self, leaf: &Certificate) -> RenewalInfo {
+        let env = Env::fixed([], Env::os().now());
+        let hosts = dns::ResolverSettings::from_texts(None, Some(self.hosts.as_bytes()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        runtime.block_on(async {
+            let net = Net::new(&env, &hosts, self.timeout).expect("network").within(self.timeout, None);
+            let trust = Trust::Roots { roots: self.roots.clone(), vouched_by: "the test's root".to_owned() };
+            let client = net.client(&self.settings.directory, &trust).expect("client");
+            let life = leaf.not_before()..=leaf.not_after();
+            renewal_info(&client, &self.settings.directory, leaf, &life).await
+        })
+    }
+
+    /// A request for a certificate that must fail: the error is fit to be shown.
     #[track_caller]
     pub fn fails(&mut self, names: &[&str]) -> Error {
         let error = match self.obtain(names) {

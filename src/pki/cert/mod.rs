@@ -218,6 +218,11 @@ impl Certificate {
         name::common_name(&self.0.issuer)
     }
 
+    /// The subject's common name.
+    pub(crate) fn common_name(&self) -> Option<String> {
+        name::common_name(&self.0.subject)
+    }
+
     /// The subject's Name, DER.
     pub fn subject_der(&self) -> &[u8] {
         &self.0.subject
@@ -231,6 +236,11 @@ impl Certificate {
     /// The serial number: the content of the INTEGER, big-endian, with the leading zero byte if DER has one.
     pub fn serial(&self) -> &[u8] {
         &self.0.serial
+    }
+
+    /// The identifier of the issuer's key, if it names one.
+    pub(crate) fn authority_key_id(&self) -> Option<&[u8]> {
+        self.0.authority_key_id.as_deref()
     }
 
     /// 1, 2 or 3.

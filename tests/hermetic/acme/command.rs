@@ -150,7 +150,7 @@ fn a_try_that_is_lost_after_a_refusal_keeps_the_key() {
     let place = Place::at(&server);
     let run = place.enroll_within("4s").run();
     assert_eq!((run.code, server.count("/finalize")), (Some(6), 2), "{run}");
-    run.says(["no complete answer", "may have issued a certificate that is lost; the key is kept in"]);
+    run.says(["no complete answer", "the order and its key are kept in"]);
     assert!(place.path(".tls.key.trustup/key.pem").exists(), "{run}");
 }
 
@@ -170,10 +170,7 @@ fn an_answer_that_is_lost_keeps_the_key() {
             scope.spawn(move || {
                 let (kept, said) = ended_by(ending);
                 assert!(kept.is_some(), "{what}: {said}");
-                assert!(
-                    said.contains("may have issued a certificate that is lost; the key is kept in"),
-                    "{what}: {said}"
-                );
+                assert!(said.contains("the order and its key are kept in `"), "{what}: {said}");
             });
         }
     });
@@ -187,6 +184,6 @@ fn a_refusal_keeps_nothing() {
     ];
     for (what, ending) in refused {
         let (kept, said) = ended_by(ending);
-        assert!(kept.is_none() && !said.contains("may have issued"), "{what}: {said}");
+        assert!(kept.is_none() && !said.contains("are kept in"), "{what}: {said}");
     }
 }

@@ -32,6 +32,8 @@ struct Served {
     alternate: String,
     /// What `Link` says; the alternate if empty.
     links: String,
+    /// It is still working on what it was asked for.
+    is_busy: bool,
 }
 
 /// The public key of a request.
@@ -72,16 +74,20 @@ impl Issuing {
                     "finalize": format!("{base}/finalize"), "certificate": format!("{base}/certificate"),
                     "identifiers": [{ "type": "dns", "value": "a.test" }] })
             };
+            let finalized = |is_busy: bool| match is_busy {
+                true => Instead::With(200, vec![("Retry-After", "3600".to_owned())], order("processing")),
+                false => Instead::Json(200, order("valid")),
+            };
             let pem = "application/pem-certificate-chain";
             match asked.path.as_str() {
                 "/order" => served.chain = None,
-                "/order/1" if served.chain.is_some() => return Some(Instead::Json(200, order("valid"))),
+                "/order/1" if served.chain.is_some() => return Some(finalized(served.is_busy)),
                 "/order/1" if !asked.told => return Some(Instead::Json(200, order("pending"))),
                 "/finalize" => {
                     let leaf = leaf(&issuer, &asked.payload, life);
                     served.chain = Some(format!("{leaf}{}", intermediates[0]));
                     served.alternate = format!("{leaf}{}", intermediates[1]);
-                    return Some(Instead::Json(200, order("valid")));
+                    return Some(finalized(served.is_busy));
                 }
                 "/certificate" => {
                     let link = match served.links.as_str() {
@@ -99,6 +105,11 @@ impl Issuing {
         Issuing { server, first, second, served: all }
     }
 
+    /// Works on what it is asked for, and wants to be asked again in an hour, until it is told otherwise.
+    pub(super) fn keep_busy(&self, is_busy: bool) {
+        self.served.lock().expect("lock").is_busy = is_busy;
+    }
+
     /// Answers with these links beside the chain.
     fn link(&self, links: &str) {
         links.clone_into(&mut self.served.lock().expect("lock").links);
@@ -114,6 +125,7 @@ fn leaf(issuer: &Issuer<'_, KeyPair>, payload: &Value, life: i64) -> String {
     let at = |seconds: i64| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds.unsigned_abs());
     let now = jiff::Timestamp::now().as_second();
     (params.not_before, params.not_after) = (at(now - 60), at(now + life));
+    params.use_authority_key_identifier_extension = true;
     ca::pem("CERTIFICATE", params.signed_by(&key, issuer).expect("signed").der())
 }
 

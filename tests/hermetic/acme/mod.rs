@@ -2,6 +2,7 @@
 
 mod account_keys;
 mod accounts;
+mod approval;
 pub(super) mod command;
 mod hostile;
 mod issuing;
@@ -9,6 +10,7 @@ mod listeners;
 mod low_ports;
 mod name_server;
 mod patience;
+mod renewal_info;
 mod resumed;
 pub(crate) mod server;
 mod signals;
@@ -17,6 +19,7 @@ mod solvers;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 use trustup::acme::ChallengeType;
@@ -116,6 +119,7 @@ fn what_the_ca_refuses_has_its_exit_code_and_its_next_step() {
         );
         assert!(error.hints().join(" ").contains(hint), "{kind}: {:?}", error.hints());
         assert_eq!(server.count("/order"), 1, "{kind}: asked once");
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(5400)), "{kind}");
     }
 }
 

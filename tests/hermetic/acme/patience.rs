@@ -43,6 +43,7 @@ fn a_server_that_wants_more_time_than_there_is_is_not_waited_for() {
         let error = listening(&server).fails(&["a.test"]);
         assert_eq!(error.kind().exit_code(), 6, "{error}");
         assert!(error.hints()[0].contains("in 60 min"), "{:?}", error.hints());
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)), "{path}");
         assert!(started.elapsed() < Duration::from_secs(20), "{path}");
     }
 }

@@ -13,10 +13,10 @@ use super::server::{AcmeServer, Asked, Instead, authorization, problem};
 use crate::support::run::{Run, Trustup};
 use crate::support::servers::wait_for;
 
-const ORDER: &str = ".tls.key.trustup/order.json";
-const RESUMED: &str = "resuming the order of an earlier run";
+pub(super) const ORDER: &str = ".tls.key.trustup/order.json";
+pub(super) const RESUMED: &str = "resuming the order of an earlier run";
 
-fn enroll(place: &Place, timeout: &str) -> Trustup {
+pub(super) fn enroll(place: &Place, timeout: &str) -> Trustup {
     place.enroll_by(&["--http-listen".into(), "127.0.0.1:0".into()], timeout).arg("-v")
 }
 
@@ -26,7 +26,7 @@ fn silence() -> Instead {
 }
 
 /// A run that is killed after it told the CA to look.
-fn killed(place: &Place, server: &AcmeServer, options: &[&str]) {
+pub(super) fn killed(place: &Place, server: &AcmeServer, options: &[&str]) {
     let run = enroll(place, "60s").args(options).start();
     wait_for("the challenge", || (server.count("/challenge") > 0).then_some(()));
     drop(run);
@@ -34,14 +34,14 @@ fn killed(place: &Place, server: &AcmeServer, options: &[&str]) {
 }
 
 /// A server that never answers the first time that it is told to look.
-fn hanging(instead: impl Fn(&Asked, &str) -> Option<Instead> + Send + Sync + 'static) -> Issuing {
+pub(super) fn hanging(instead: impl Fn(&Asked, &str) -> Option<Instead> + Send + Sync + 'static) -> Issuing {
     Issuing::start(DAY, move |asked, base| match asked.path.as_str() {
         "/challenge" if asked.before == 0 => Some(silence()),
         _ => instead(asked, base),
     })
 }
 
-fn counts(server: &AcmeServer) -> [usize; 3] {
+pub(super) fn counts(server: &AcmeServer) -> [usize; 3] {
     ["/order", "/challenge", "/finalize"].map(|path| server.count(path))
 }
 
@@ -125,7 +125,7 @@ fn a_run_that_is_out_of_time_leaves_its_order_to_the_next() {
     assert_eq!(counts(&ca.server), [1, 1, 1], "{run}");
 }
 
-fn pending_order(base: &str) -> Instead {
+pub(super) fn pending_order(base: &str) -> Instead {
     Instead::Json(
         200,
         json!({ "status": "pending", "authorizations": [format!("{base}/authz")],
@@ -177,7 +177,7 @@ fn an_order_for_anything_else_is_not_resumed() {
 }
 
 /// Changes a field of the record.
-fn change(place: &Place, field: &str, value: Value) {
+pub(super) fn change(place: &Place, field: &str, value: Value) {
     let mut record: Value =
         serde_json::from_slice(&fs::read(place.path(ORDER)).expect("record")).expect("JSON");
     record[field] = value;

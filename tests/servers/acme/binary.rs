@@ -19,16 +19,16 @@ use crate::support::run::{Running, Trustup};
 use crate::support::servers::{Bind, Caddy, Pebble, PebbleOptions, StepCa, StepCaOptions, passes, wait_for};
 
 /// Where a pair goes, and what it is asked for with.
-struct Place {
+pub(super) struct Place {
     directory: TempDir,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub(super) fn new() -> Place {
         Place { directory: TempDir::new().expect("directory") }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.directory.path().join(name).to_str().expect("UTF-8").to_owned()
     }
 
@@ -40,7 +40,7 @@ impl Place {
     }
 
     /// The same at this pebble.
-    fn at(&self, pebble: &Pebble, names: &[&str]) -> Trustup {
+    pub(super) fn at(&self, pebble: &Pebble, names: &[&str]) -> Trustup {
         self.enroll(names)
             .args(["--directory", &pebble.directory_url(), "--agree-tos"])
             .args(["--ca-root", pebble.root_file().to_str().expect("UTF-8")])

@@ -4,6 +4,7 @@ mod binary;
 mod dns;
 mod guide;
 mod pebble;
+mod renewal_info;
 mod step_ca;
 
 use std::io::{Read as _, Write as _};

@@ -11,7 +11,7 @@ use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Daemon, Port, directory, get, go_program, post_plain, write};
+use super::{Daemon, Port, directory, get, go_program, post_plain, request, write};
 use crate::ca::{self, Root};
 
 /// How pebble is set up.
@@ -31,6 +31,8 @@ pub struct PebbleOptions {
     pub slow_validation: Option<u8>,
     /// What Retry-After says, in seconds.
     pub retry_after: u8,
+    /// The same of an order; as of the others if `None`.
+    pub order_retry_after: Option<u32>,
     /// Per cent of authorizations that are used again for a later order of the same account.
     pub reused_authorizations: u8,
     /// Chains to other roots that it offers.
@@ -47,6 +49,7 @@ impl Default for PebbleOptions {
             blocked: vec!["blocked.test".to_owned()],
             slow_validation: None,
             retry_after: 1,
+            order_retry_after: None,
             reused_authorizations: 0,
             alternate_roots: 0,
         }
@@ -85,6 +88,7 @@ impl Pebble {
             .iter()
             .map(|(id, key)| (id.clone(), URL_SAFE_NO_PAD.encode(key)))
             .collect();
+        let order_retry_after = options.order_retry_after.unwrap_or(options.retry_after.into());
         let config = json!({ "pebble": {
             "listenAddress": port.address().to_string(),
             "managementListenAddress": management.address().to_string(),
@@ -96,7 +100,7 @@ impl Pebble {
             "externalAccountBindingRequired": !keys.is_empty(),
             "externalAccountMACKeys": keys,
             "domainBlocklist": options.blocked,
-            "retryAfter": { "authz": options.retry_after, "order": options.retry_after },
+            "retryAfter": { "authz": options.retry_after, "order": order_retry_after },
             "keyAlgorithm": "ecdsa",
             "profiles": profiles,
         }});
@@ -180,6 +184,15 @@ impl Pebble {
         let (status, body) = answer.expect("an answer of pebble");
         assert_eq!(status, 200, "{path}: {body}");
         body
+    }
+
+    /// Has it answer every question on when to renew this certificate (PEM) with `answer`, whatever that is.
+    pub fn set_renewal_info(&self, certificate: &str, answer: &str) {
+        let body = json!({ "certificate": certificate, "ariResponse": answer }).to_string();
+        let (address, root) = (self.management.address(), &self.root.der);
+        let answer = request(address, "localhost", root, None, "POST", "/set-renewal-info/", &body);
+        let (status, body) = answer.expect("an answer of pebble");
+        assert_eq!(status, 200, "{body}");
     }
 
     /// What it has said since it was first started.

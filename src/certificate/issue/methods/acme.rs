@@ -10,16 +10,15 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{Failure, Issue, IssueFacts, IssueOrder, Method, trust};
+use super::acme_server::{believed, directory_of, look_up};
+use super::{AskedRenewal, Failure, Issue, IssueFacts, IssueOrder, Method, RenewalInfo, RenewalQuestion};
 use crate::acme::{self, AccountStore, ChallengeType, DnsSolver, Eab, KeptOrder, Rfc2136};
 use crate::certificate::FILE_LIMIT;
 use crate::certificate::issue::trust::Ca;
 use crate::certificate::pending::{Attempt, ORDER_FORMAT, Pending};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::host::env::Env;
 use crate::host::privilege;
-use crate::net::Trust;
-use crate::net::url::same_origin;
 use crate::pki::cert::Certificate;
 use crate::pki::cert::SubjectAltName;
 use crate::pki::fingerprint::Fingerprint;
@@ -28,14 +27,13 @@ use crate::rootfs::directory::Attributes;
 use crate::rootfs::file_set::{try_write_file, write_file};
 use crate::rootfs::{FileKind, Meta, Sysroot, host, split};
 use crate::settings::secret::{SecretReader, SecretSource};
-use crate::trust::source::system;
 use crate::versioned::Unreadable;
 
 const EAB_KEY: &str = "the external account's key";
 const TSIG_KEY: &str = "the TSIG key";
 
 /// The method's name.
-pub(super) const NAME: &str = "acme";
+pub(crate) const NAME: &str = "acme";
 
 pub(super) use super::acme_options::ROW;
 
@@ -151,6 +149,10 @@ impl Method for AcmeMethod {
     fn issue<'a>(&'a self, order: &'a mut IssueOrder<'_>) -> Issue<'a> {
         Box::pin(self.obtain(order))
     }
+
+    fn renewal_info<'a>(&'a self, question: &'a RenewalQuestion<'_>) -> AskedRenewal<'a> {
+        Box::pin(self.ask_renewal(question))
+    }
 }
 
 impl AcmeMethod {
@@ -174,7 +176,8 @@ impl AcmeMethod {
             Some(directory) => directory.clone(),
             None => self.directory_of_ca(order).await?,
         };
-        let client = order.net.client(&directory, &self.believed(order, &directory)?)?;
+        let believed = believed(&order.about, order.roots, &directory, order.warn)?;
+        let client = order.net.client(&directory, &believed)?;
         let (settings, warnings) = self.settings(&directory, &order.about)?;
         for warning in warnings {
             if self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(warning.clone()) {
@@ -203,6 +206,8 @@ impl AcmeMethod {
         let mut warnings = Vec::new();
         let eab = self.eab(&mut warnings)?;
         let dns = self.dns(&mut warnings)?;
+        let replaced = about.existing.filter(|existing| existing.is_from(NAME, directory));
+        let replaces = replaced.and_then(|existing| existing.chain.first()).cloned();
         let settings = acme::AcmeSettings {
             directory: directory.clone(),
             challenge: self.options.challenge,
@@ -215,6 +220,7 @@ impl AcmeMethod {
             agree_tos: self.options.agree_tos,
             profile: self.options.profile.clone(),
             not_after: about.not_after,
+            replaces,
             preferred_chain: self.options.preferred_chain.clone(),
             account_key_type: self.options.account_key_type.unwrap_or_default(),
         };
@@ -223,7 +229,6 @@ impl AcmeMethod {
 
     /// The directory of the CA's ACME provisioner.
     async fn directory_of_ca(&self, order: &mut IssueOrder<'_>) -> Result<Url, Failure> {
-        let mut url = order.about.ca.url()?.clone();
         let name = match &self.options.provisioner {
             Some(name) => {
                 look_up(order, name).await?;
@@ -231,28 +236,27 @@ impl AcmeMethod {
             }
             None => super::only(&order.ca()?.provisioners().await?, "ACME")?,
         };
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.clear().extend(["acme", &name, "directory"]);
-        }
-        Ok(url)
+        Ok(directory_of(order.about.ca.url()?, &name))
     }
 
-    /// Whom the connection trusts: roots that were given now or belong to the CA alone; for another server the system's
-    /// and those that bootstrap recorded.
-    fn believed(&self, order: &IssueOrder<'_>, directory: &Url) -> Result<Trust> {
-        let is_the_ca = order.about.ca.url.as_ref().is_some_and(|url| same_origin(url, directory));
-        if let Some(roots) = order.roots.filter(|_| order.about.ca.is_given || is_the_ca) {
-            return Ok(trust(roots));
+    /// Asks the server that issued the existing pair when to renew it. Asks nobody for the name of a provisioner: a CA
+    /// with provisioners has no opinion on renewal.
+    async fn ask_renewal(&self, question: &RenewalQuestion<'_>) -> Option<RenewalInfo> {
+        let RenewalQuestion { about, life, net, roots } = question;
+        let directory = match (&self.options.directory, &self.options.provisioner) {
+            (Some(directory), _) => directory.clone(),
+            (None, Some(name)) => directory_of(about.ca.url.as_ref()?, name),
+            (None, None) => return None,
+        };
+        let existing = about.existing.filter(|existing| existing.is_from(NAME, &directory))?;
+        let leaf = existing.chain.first()?;
+        let trust = believed(about, *roots, &directory, &|_| {});
+        match trust.and_then(|trust| net.client(&directory, &trust)) {
+            Ok(client) => {
+                Some(acme::renewal_info(&client, &directory, leaf, &(life.from..=life.until)).await)
+            }
+            Err(error) => Some(RenewalInfo::none(&error)),
         }
-        let system = system::trusted_roots(Path::new("/"), order.about.env)?;
-        if let Some(warning) = &system.warning {
-            (order.warn)(warning);
-        }
-        let mut roots = system.roots;
-        roots.extend(
-            order.roots.iter().flat_map(|roots| &roots.certificates).map(|root| root.der().to_vec().into()),
-        );
-        Ok(Trust::Roots { roots, vouched_by: system.named })
     }
 
     /// The external account.
@@ -284,25 +288,6 @@ impl AcmeMethod {
             }
             _ => Ok(None),
         }
-    }
-}
-
-/// Whether the CA has this ACME provisioner, as far as it lists them: not every server with such directories is a
-/// step-ca.
-async fn look_up(order: &mut IssueOrder<'_>, name: &str) -> Result<(), Failure> {
-    if order.roots.is_none() {
-        return Ok(());
-    }
-    match order.ca()?.provisioners().await {
-        Ok(list) if !list.0.is_empty() => Ok(list.require(name, "ACME")?),
-        // The server would not answer the next question either.
-        Err(failed)
-            if failed.status.is_none()
-                && matches!(failed.error.kind(), ErrorKind::Unreachable | ErrorKind::NotTrusted) =>
-        {
-            Err(failed.into())
-        }
-        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -3,19 +3,24 @@
 
 pub(crate) mod acme;
 mod acme_options;
+mod acme_server;
 pub(crate) mod provisioner;
 pub(crate) mod row;
 pub(crate) mod table;
 pub(crate) mod token;
 pub(crate) mod x5c;
 
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub(crate) use crate::acme::RenewalInfo;
 use crate::certificate::check::Roots;
+use crate::certificate::life::Life;
 use crate::certificate::pending::{Attempt, Pending};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::env::Env;
+use crate::net::url::same_origin;
 use crate::net::{Net, Trust};
 use crate::pki::cert::{Certificate, SubjectAltName};
 use crate::pki::fingerprint::Fingerprint;
@@ -103,6 +108,13 @@ pub(crate) trait Method: Send + Sync {
 
     /// Gets the certificate: the chain, leaf first. One try.
     fn issue<'a>(&'a self, order: &'a mut IssueOrder<'_>) -> Issue<'a>;
+
+    /// Asks the CA when it wants the existing pair renewed; `None`, without a request, if it did not come by this method
+    /// from there, or if there is no such question. One try, within the time of the network; a failure is part of the
+    /// answer.
+    fn renewal_info<'a>(&'a self, _question: &'a RenewalQuestion<'_>) -> AskedRenewal<'a> {
+        Box::pin(ready(None))
+    }
 }
 
 /// Which key a certificate is for.
@@ -124,6 +136,30 @@ pub(crate) struct ExistingPair<'a> {
     /// The method that issued it, and the CA's address or directory, as an earlier run recorded them.
     pub(crate) came_from: Option<(&'a str, Option<&'a Url>)>,
 }
+
+impl ExistingPair<'_> {
+    /// Whether it came by this method from the server of `url`, as far as that is recorded: the origin is.
+    pub(crate) fn is_from(&self, method: &str, url: &Url) -> bool {
+        let came_from = self.came_from.filter(|(name, _)| *name == method);
+        came_from.and_then(|(_, from)| from).is_some_and(|from| same_origin(from, url))
+    }
+}
+
+/// What is needed to ask a CA when it wants the existing pair renewed.
+#[derive(Clone, Copy)]
+pub(crate) struct RenewalQuestion<'a> {
+    /// What is known, with the existing pair.
+    pub(crate) about: IssueFacts<'a>,
+    /// When the pair works.
+    pub(crate) life: &'a Life,
+    /// The network and the time for the question.
+    pub(crate) net: &'a Net,
+    /// The roots that vouch for the CA's connection; `None` where only the method knows.
+    pub(crate) roots: Option<&'a Roots>,
+}
+
+/// The answer to that question.
+pub(crate) type AskedRenewal<'a> = Pin<Box<dyn Future<Output = Option<RenewalInfo>> + Send + 'a>>;
 
 /// A method's result.
 pub(crate) type Issue<'a> = Pin<Box<dyn Future<Output = Result<Vec<Certificate>, Failure>> + Send + 'a>>;
