@@ -44,9 +44,9 @@ impl Outcome {
 fn simulate(case: Case) -> Outcome {
     let policy = |obtained: i64, spread| RenewalPolicy {
         due: case.due,
-        suggested: None,
         obtained: Some(obtained / SECOND),
         spread: case.is_spread.then_some(spread),
+        ..RenewalPolicy::default()
     };
     let issued = |at: i64| life(at / SECOND - BACKDATED, at / SECOND + case.life);
     let first = issued(0);
