@@ -26,9 +26,27 @@ pub(crate) struct RenewalPolicy {
     /// The random number of this certificate ([`spread_number`]), with which it is renewed up to a twentieth of its life
     /// earlier: certificates that were issued together are not renewed together. `None` for a run by hand.
     pub(crate) spread: Option<u64>,
+    /// The number of the certificate that the last three are about ([`spread_number`]); `None` if they are of none.
+    pub(crate) leaf: Option<u64>,
 }
 
 impl RenewalPolicy {
+    /// The policy for the certificate `leaf`: what is known of another one does not count for it.
+    #[must_use]
+    pub(crate) fn about(self, leaf: &Certificate) -> Self {
+        let number = spread_number(leaf);
+        match self.leaf {
+            Some(known) if known != number => RenewalPolicy {
+                due: self.due,
+                suggested: None,
+                obtained: None,
+                spread: self.spread.map(|_| number),
+                leaf: Some(number),
+            },
+            _ => self,
+        }
+    }
+
     /// What to warn of: the user's time is longer than this life.
     pub(crate) fn warning(&self, life: &Life) -> Option<String> {
         let Due::Left(_) = self.due else { return None };
@@ -309,7 +327,7 @@ mod tests {
             let mut some = |limit: i64| (numbers.below(2) == 0).then(|| numbers.below(limit));
             let suggested = some(2 * length).map(|at| from + at - length / 2);
             let obtained = some(length).map(|at| from + at / 8);
-            let plain = RenewalPolicy { due: wanted, suggested, obtained, spread: None };
+            let plain = RenewalPolicy { due: wanted, suggested, obtained, spread: None, leaf: None };
             let spread = RenewalPolicy { spread: Some(numbers.next()), ..plain };
             let (at, early) = (due_millis(&life, plain), due_millis(&life, spread));
             let context = format!("{life:?} {spread:?} {at} {early}");
@@ -348,6 +366,31 @@ mod tests {
         }
     }
 
+    /// Another replica may have replaced the certificate in between; the new one's life begins before it was issued.
+    #[test]
+    fn what_is_known_of_one_certificate_does_not_count_for_another_one() {
+        let certificate = |name: &str| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+            Certificate::from_der(params.self_signed(&key).unwrap().der()).unwrap()
+        };
+        let (old, new) = (certificate("a.test"), certificate("a.test"));
+        assert_eq!(spread_number(&old), spread_number(&old.clone()));
+        let leaf = Some(spread_number(&old));
+        let some = Some(-60);
+        let known =
+            RenewalPolicy { suggested: some, obtained: some, spread: leaf, leaf, ..policy(Due::Used(50)) };
+        assert_eq!(known.about(&old), known);
+        let number = Some(spread_number(&new));
+        assert_eq!(
+            known.about(&new),
+            RenewalPolicy { spread: number, leaf: number, ..policy(Due::Used(50)) }
+        );
+        assert_eq!(RenewalPolicy { spread: None, ..known }.about(&new).spread, None);
+        let unknown = RenewalPolicy { leaf: None, ..known };
+        assert_eq!(unknown.about(&new), unknown);
+    }
+
     #[test]
     fn hostile_lives_do_not_overflow() {
         let edges = [i64::MIN, -1, 0, 1, i64::MAX];
@@ -356,7 +399,8 @@ mod tests {
             for (due, moment) in dues.iter().flat_map(|due| edges.map(|moment| (*due, moment))) {
                 let life = life(from, until);
                 let some = Some(moment);
-                let policy = RenewalPolicy { due, suggested: some, obtained: some, spread: Some(u64::MAX) };
+                let spread = Some(u64::MAX);
+                let policy = RenewalPolicy { due, suggested: some, obtained: some, spread, leaf: None };
                 let _ = (decide(&life, moment, policy), policy.warning(&life));
                 let _ = decide(&life, moment, RenewalPolicy { suggested: None, ..policy });
             }

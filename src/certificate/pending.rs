@@ -275,7 +275,11 @@ fn request<'a>(path: &'a str, accept: &'a (dyn Fn(&Meta) -> Result<()> + Sync)) 
     DirectoryRequest { path, make_above: false, stamp: None, accept }
 }
 
-fn lock_at_once(host: &Sysroot, outputs: &Outputs) -> Result<OwnDirectory, Unavailable> {
+/// The directory beside the key (made, if it is missing), if no run is at work there.
+///
+/// # Errors
+/// Another run is; it cannot be made, or is not ours.
+pub(crate) fn lock_at_once(host: &Sysroot, outputs: &Outputs) -> Result<OwnDirectory, Unavailable> {
     let path = directory_path(outputs);
     let accept = |meta: &Meta| refuse_foreign(meta, &path);
     OwnDirectory::open_at_once(host, &request(&path, &accept))
@@ -313,7 +317,7 @@ pub(crate) fn tidy(host: &Sysroot, outputs: &Outputs) -> Result<()> {
 }
 
 /// The directory beside the key.
-pub(super) fn directory_path(outputs: &Outputs) -> String {
+pub(crate) fn directory_path(outputs: &Outputs) -> String {
     let (parent, key) = split(&outputs.key);
     child(parent, &format!(".{key}.trustup"))
 }

@@ -140,6 +140,7 @@ fn policy(due: Due, end: &FileEnd, record: &RenewalRecord, starter: Starter) -> 
         suggested: window.and_then(|window| window.chosen),
         obtained: record.renewed.filter(|_| is_recorded),
         spread: (starter == Starter::Schedule).then(|| decide::spread_number(leaf)),
+        leaf: Some(decide::spread_number(leaf)),
     }
 }
 

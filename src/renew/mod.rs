@@ -3,5 +3,6 @@
 
 pub(crate) mod attempt;
 pub(crate) mod daemon;
+pub(crate) mod lease;
 pub(crate) mod record;
 pub(crate) mod schedule;

@@ -238,6 +238,48 @@ impl OwnDirectory {
         self.directory.sync()
     }
 
+    /// Makes the file `name` (mode 0600), on disk when this returns; false if it exists. Of several nodes that share a
+    /// volume only one makes it, even where locks work on each node alone; another one may see it empty for a moment.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn create(&self, name: &str, content: &[u8]) -> Result<bool> {
+        let attributes = Attributes { mode: FILE_MODE, owner: None, modified: None };
+        match self.directory.stage_file(name, content, attributes, None) {
+            Ok(_) => self.directory.sync().map(|()| true),
+            Err(error) if error.cause::<Errno>() == Some(&Errno::EXIST) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the file `name` if its content is still `expected`; false if it is gone, or another one. Of several nodes
+    /// only one removes it, even where locks work on each node alone. `by` names this process among all of them.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub(crate) fn take_away(&self, name: &str, expected: &[u8], by: &str) -> Result<bool> {
+        // Moved first: of two moves of one file, one fails.
+        let aside = staged::name(by, name);
+        match self.directory.rename(name, &aside) {
+            Ok(moved) if !moved => return Ok(false),
+            Ok(_) => {}
+            Err(error) if error.cause::<Errno>() == Some(&Errno::NOENT) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let limit = expected.len() as u64 + 1;
+        let is_expected = match self.directory.read(&aside, limit) {
+            Ok(found) => found.is_none_or(|(bytes, _)| bytes == expected),
+            // It is longer.
+            Err(_) => false,
+        };
+        if !is_expected {
+            // Another node replaced it in between: it gets its own back.
+            self.directory.rename(&aside, name)?;
+            return Ok(false);
+        }
+        self.directory.remove(&aside).map(|()| true)
+    }
+
     /// Removes the file `name`, if it exists.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         self.directory.remove(name)

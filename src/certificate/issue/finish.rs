@@ -7,6 +7,7 @@ use super::methods::{self, Method};
 use super::resolve::{ResolvedInputs, roots_for};
 use super::{IssueAction, IssueContext, IssueOutcome, warnings};
 use crate::certificate::check::{self, Roots, Vouched, Wanted};
+use crate::certificate::decide::RenewalPolicy;
 use crate::certificate::facts::{self, PairState};
 use crate::certificate::pending::Pending;
 use crate::certificate::{PairContent, place as pair};
@@ -146,5 +147,6 @@ pub(super) fn place(
     warnings::of_life(world, request, &issued, now);
     let outcome = IssueOutcome::new(action, String::new());
     let outcome = IssueOutcome { method: Some(issued.method.name()), placed, ..outcome };
-    Ok(outcome.with_chain(issued.chain, issued.vouched, &issued.roots, request.policy, now))
+    let policy = RenewalPolicy { obtained: Some(now), ..request.policy.about(&issued.chain[0]) };
+    Ok(outcome.with_chain(issued.chain, issued.vouched, &issued.roots, policy, now))
 }

@@ -131,7 +131,7 @@ pub(crate) fn due(request: &IssueRequest, world: &IssueContext<'_>) -> Result<Op
         PairState::Nothing => Some("there is no certificate".to_owned()),
         PairState::Bad(why) | PairState::Expired(_, why) => Some(why),
         PairState::Good(good) => {
-            let verdict = decide::decide(&good.life, now, request.policy);
+            let verdict = verdict_on(&good, request, now);
             (!may_stay(verdict)).then(|| format!("the certificate {}", verdict.reason()))
         }
     })
@@ -166,7 +166,7 @@ async fn resume_or_start(
             cannot_be_used(&why);
             (Some(pair), false, why)
         }
-        PairState::Good(good) => match decide::decide(&good.life, now, request.policy) {
+        PairState::Good(good) => match verdict_on(&good, request, now) {
             verdict if !request.force && may_stay(verdict) => {
                 if good.is_neat || world.dry_run {
                     return Ok(keep(&settled, world, *good, &roots, now));
@@ -205,6 +205,12 @@ async fn resume_or_start(
     }
 }
 
+/// The decision on a good pair.
+fn verdict_on(good: &Good, request: &IssueRequest, now: i64) -> Verdict {
+    let policy = good.chain.first().map_or(request.policy, |leaf| request.policy.about(leaf));
+    decide::decide(&good.life, now, policy)
+}
+
 /// Whether a good pair with this verdict is kept. One that becomes valid in a minute was issued by the CA a moment ago:
 /// clocks differ.
 fn may_stay(verdict: Verdict) -> bool {
@@ -221,7 +227,7 @@ fn keep(
 ) -> IssueOutcome {
     let request = settled.request;
     let outcome = if good.is_neat || !world.dry_run {
-        let verdict = decide::decide(&good.life, now, request.policy);
+        let verdict = verdict_on(&good, request, now);
         IssueOutcome::new(IssueAction::Kept, format!("the pair is good, and {}", verdict.reason()))
     } else {
         IssueOutcome::new(IssueAction::Planned, "files, modes or owners of the pair are not as requested")
@@ -335,9 +341,7 @@ async fn with_pending(
     }
     pending.remember(settled.kept.iter().flat_map(|kept| &kept.spent));
     let existing = match inspect_pair(settled, world, now)? {
-        (PairState::Good(good), roots)
-            if may_stay(decide::decide(&good.life, now, request.policy)) && !request.force =>
-        {
+        (PairState::Good(good), roots) if may_stay(verdict_on(&good, request, now)) && !request.force => {
             let outcome = match good.is_neat {
                 true => keep(settled, world, *good, &roots, now),
                 false => correct_files(settled, world, *good, &roots, now)?,

@@ -79,6 +79,7 @@ impl IssueOutcome {
         now: i64,
     ) -> Self {
         let life = Life::of(&chain, &roots.certificates);
+        let policy = chain.first().map_or(policy, |leaf| policy.about(leaf));
         let due = life.as_ref().map(|life| match decide::decide(life, now, policy) {
             Verdict::Keep(at) | Verdict::Due(at) | Verdict::Expired(at) | Verdict::NotYetValid(at) => at,
         });

@@ -47,7 +47,12 @@ pub(super) fn of_life(world: &IssueContext<'_>, request: &IssueRequest, issued: 
         )),
         _ => {}
     }
-    if life.is_some_and(|life| !may_stay(decide::decide(&life, now, request.policy))) {
+    let Some(life) = life else { return };
+    let policy = request.policy.about(leaf);
+    if let Some(warning) = policy.warning(&life) {
+        (world.warn)(&warning);
+    }
+    if !may_stay(decide::decide(&life, now, policy)) {
         (world.warn)(&format!(
             "the certificate is new, and most of its lifetime is over by the clock here: it ends at {end}; check the clock, and the lifetime that the CA issues"
         ));

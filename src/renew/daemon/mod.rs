@@ -13,18 +13,19 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use self::drift::Drift;
 use self::entry::Entry;
 use super::attempt::{self, Attempt, Starter};
+use super::lease::{self, Claim, Holder, Terms};
 use super::record::RenewalRecord;
-use super::schedule::{self, Failed};
+use super::schedule::{self, FailedAttempt, FailureKind};
 use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
 use crate::certificate::issue::trust::Recorded;
-use crate::certificate::issue::{IssueAction, IssueContext};
+use crate::certificate::issue::{self, IssueAction, IssueContext};
+use crate::certificate::life::Life;
 use crate::error::{Error, Result};
 use crate::host::alarm::Alarm;
 use crate::host::env::Env;
 use crate::host::shutdown::{DaemonRequest, Shutdown};
 use crate::net::NetContext;
 use crate::net::progress::Note;
-use crate::net::retry;
 use crate::process::Children;
 use crate::random;
 use crate::rootfs::{Sysroot, budget};
@@ -70,8 +71,9 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
     let mut daemon =
         Daemon { context, host: &host, idle: Vec::new(), listed: Vec::new(), exit_when_expired: false };
     daemon.load()?;
-    let mut work = Work::new();
     let alarm = Alarm::new(context.env);
+    let holder = Holder::draw(context.env)?;
+    let mut work = Work::new();
     let mut drift = Drift::new(context.env);
     let mut next_look = context.env.now().saturating_add(LOOK);
     let mut expired = None;
@@ -88,7 +90,7 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
         while work.len() < AT_ONCE
             && let Some(entry) = daemon.take_due(now)
         {
-            work.push(Box::pin(attempt_one(context, entry)));
+            work.push(Box::pin(attempt_one(context, &holder, entry)));
         }
         let next = daemon.next(work.len() < AT_ONCE).unwrap_or(next_look).min(next_look);
         // A simulated clock stands still while something is at work.
@@ -214,11 +216,11 @@ impl Daemon<'_> {
 }
 
 /// One certificate, once.
-async fn attempt_one(context: DaemonContext<'_>, mut entry: Entry) -> Entry {
+async fn attempt_one(context: DaemonContext<'_>, holder: &Holder, mut entry: Entry) -> Entry {
     budget::begin();
     let name = text::escape(&entry.request.outputs.cert);
     let say = |line: &str| (context.log)(&format!("{name}: {line}"));
-    match try_one(context, &mut entry, &say).await {
+    match try_one(context, holder, &mut entry, &say).await {
         // Told to end.
         _ if context.shutdown.check().is_err() => {}
         Ok(()) => {}
@@ -230,7 +232,12 @@ async fn attempt_one(context: DaemonContext<'_>, mut entry: Entry) -> Entry {
     entry
 }
 
-async fn try_one(context: DaemonContext<'_>, entry: &mut Entry, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
+async fn try_one(
+    context: DaemonContext<'_>,
+    holder: &Holder,
+    entry: &mut Entry,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<()> {
     let host = sysroot(context.settings)?;
     let states = Trees::open(context.settings, context.env)?.states()?;
     let network = NetContext { env: context.env, shutdown: context.shutdown.clone(), note: Note::default() };
@@ -244,8 +251,23 @@ async fn try_one(context: DaemonContext<'_>, entry: &mut Entry, say: &(dyn Fn(&s
         note: &|_| {},
         warn: say,
     };
+    let now = context.env.now();
+    let lease = match claim(entry, holder, &world, now)? {
+        None => None,
+        Some(Claim::Ours(lease)) => Some(lease),
+        Some(Claim::Held(held)) => {
+            let by = held.host.map(|host| format!(" on `{host}`")).unwrap_or_default();
+            let until = text::moment(held.until);
+            say(&format!("another trustup{by} renews it: looking again at {until}"));
+            entry.renew_at = held.until.max(now.saturating_add(1));
+            return Ok(());
+        }
+    };
     entry.request.force = std::mem::take(&mut entry.is_forced);
     let attempt = attempt::renew(&mut entry.request, &world, &mut entry.record, Starter::Schedule).await;
+    if let Some(lease) = lease {
+        lease.release(&host, &entry.request.outputs);
+    }
     entry.renew_at = next(context.env.now(), &attempt, &entry.record)?;
     entry.record.next_attempt = Some(entry.renew_at);
     attempt::save(&entry.record, &entry.request, &world);
@@ -262,15 +284,28 @@ async fn try_one(context: DaemonContext<'_>, entry: &mut Entry, say: &(dyn Fn(&s
         }
         (Err(_), _) if context.shutdown.check().is_err() => {}
         (Err(error), _) => {
-            let rarely = match retry::may_pass(error) {
-                true => "",
-                false => ", rarely, since trying again does not help by itself",
-            };
-            say(&format!("could not be renewed: {error}; next attempt at {next}{rarely}"));
+            let note = FailureKind::of(error.kind()).note();
+            say(&format!("could not be renewed: {error}; {note} at {next}"));
             error.hints().iter().for_each(|hint| say(&format!("  hint: {hint}")));
         }
     }
     Ok(())
+}
+
+/// Claims the renewal of a certificate that is due; `None` if it is not, or if there can be no lease, which a renewal
+/// does not depend on.
+///
+/// # Errors
+/// The request is not possible, or something cannot be read.
+fn claim(entry: &Entry, holder: &Holder, world: &IssueContext<'_>, now: i64) -> Result<Option<Claim>> {
+    let Entry { request, record, .. } = entry;
+    if !entry.is_forced && issue::due(request, world)?.is_none() {
+        return Ok(None);
+    }
+    let life = record.from.zip(record.until).map(|(from, until)| Life { from, until, limit: None });
+    let timeout = i64::try_from(request.timeout.as_secs()).unwrap_or(i64::MAX);
+    let terms = Terms::new(life.as_ref(), record.due.unwrap_or(now), timeout);
+    Ok(lease::claim(world.host, &request.outputs, holder, terms, now).ok())
 }
 
 /// When the certificate is looked at next, seconds since 1970.
@@ -278,24 +313,29 @@ async fn try_one(context: DaemonContext<'_>, entry: &mut Entry, say: &(dyn Fn(&s
 /// # Errors
 /// The system has no randomness.
 fn next(now: i64, attempt: &Attempt, record: &RenewalRecord) -> Result<i64> {
-    let life = record.from.zip(record.until);
-    match &attempt.done {
+    let life = record.from.zip(record.until).map(|(from, until)| Life { from, until, limit: None });
+    let millis = |seconds: i64| seconds.saturating_mul(1000);
+    let next = match &attempt.done {
         Ok(outcome) => {
-            let due = outcome.due.unwrap_or(now);
-            let is_new = matches!(outcome.action, IssueAction::Issued | IssueAction::TakenUp);
-            // What is due at the next second is not looked at in this one.
-            let due = due.max(now.saturating_add(1));
-            Ok(life.filter(|_| is_new).map_or(due, |life| schedule::after_success(due, life, now)))
+            let due = millis(outcome.due.unwrap_or(now));
+            match (&life, outcome.action) {
+                (Some(life), IssueAction::Issued | IssueAction::TakenUp) => {
+                    schedule::after_renewal(life, due, millis(now))
+                }
+                _ => due,
+            }
         }
         Err(error) => {
             let mut random = [0; 8];
             random::fill(&mut random)?;
-            let failed = Failed {
+            let failed = FailedAttempt {
                 count: record.failure.as_ref().map_or(1, |failure| failure.count),
-                may_pass: retry::may_pass(error),
+                kind: FailureKind::of(error.kind()),
                 retry_after: error.retry_after(),
             };
-            Ok(schedule::next_attempt(failed, life, now, u64::from_ne_bytes(random)))
+            schedule::after_failure(life.as_ref(), failed, millis(now), u64::from_ne_bytes(random))
         }
-    }
+    };
+    // Rounded up: what is due in the next second is not looked at in this one.
+    Ok((next.saturating_add(999) / 1000).max(now.saturating_add(1)))
 }

@@ -52,11 +52,10 @@ fn renewable<'a>(about: &IssueFacts<'a>) -> Result<ExistingPair<'a>> {
         return Err(Error::failed("there is no certificate that could renew itself"));
     };
     let leaf = pair.chain.first().ok_or_else(|| Error::failed("there is no certificate"))?;
-    // An address without a path is that of a step-ca; a directory has one.
-    let of_recorded = pair.came_from.map(|(_, url)| url.is_some_and(|url| url.path() == "/"));
-    let is_of_step_ca = renewal::names_a_provisioner(leaf) || of_recorded.unwrap_or(about.ca.url.is_some());
-    if !is_of_step_ca {
-        return Err(Error::failed("the certificate did not come from a step-ca"));
+    // Another program may have got it from a step-ca that omits its extension.
+    let may_be = pair.came_from.is_none() && about.ca.url.is_some();
+    if !renewal::names_a_provisioner(leaf) && !may_be {
+        return Err(Error::failed("the certificate does not name a provisioner of a step-ca"));
     }
     if ca_of(about.ca, Some(&pair)).is_none() {
         about.ca.url()?;
