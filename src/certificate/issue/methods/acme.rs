@@ -33,7 +33,7 @@ const EAB_KEY: &str = "the external account's key";
 const TSIG_KEY: &str = "the TSIG key";
 
 /// The method's name.
-pub(crate) const NAME: &str = "acme";
+pub(super) const NAME: &str = "acme";
 
 pub(super) use super::acme_options::ROW;
 
@@ -415,7 +415,7 @@ impl AccountStore for Account<'_> {
     }
 
     fn before_request(&mut self) -> Result<()> {
-        self.pending.save_attempt(Attempt::new(NAME, None, self.env.now()))
+        self.pending.save_attempt(Attempt::of_order(NAME, self.env.now()))
     }
 }
 
