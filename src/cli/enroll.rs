@@ -176,7 +176,8 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     context.shutdown.handle()?;
     let method = context.subcommand.and_then(table::by_word);
     let input = IssueInput { env, settings, host: Some(&host), renew: None };
-    let IssueRequests { mut requests, notes, details, warnings } = requests(input, Purpose::Enroll(method))?;
+    let IssueRequests { mut requests, notes, details, warnings, .. } =
+        requests(input, Purpose::Enroll(method))?;
     details.iter().for_each(|note| ui.detail(note));
     notes.iter().for_each(|note| ui.say(note));
     warnings.iter().for_each(|warning| ui.warn(warning));

@@ -14,9 +14,9 @@ use crate::renew::daemon::{self, DaemonContext};
 use crate::settings::Taken;
 use crate::settings::rows::{
     ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, CHECK,
-    CONFIG, DAEMON, DUE, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT, NAMES, NO_MTLS,
-    NOT_DUE_EXIT, OWNER, PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REKEY,
-    REQUIRE_PIN,
+    CONFIG, DAEMON, DUE, EXIT_WHEN_EXPIRED, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT,
+    NAMES, NO_MTLS, NOT_DUE_EXIT, OWNER, PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL,
+    REKEY, REQUIRE_PIN,
 };
 use crate::trust::target::sysroot;
 
@@ -54,6 +54,7 @@ fn all() -> Vec<Taken> {
         DUE.taken().under(WHEN),
         FORCE.taken_as("Renew it even if it is not due").under(WHEN),
         DAEMON.taken().under(WHEN),
+        EXIT_WHEN_EXPIRED.taken().under(WHEN),
         CHECK.taken().under(WHEN),
         NOT_DUE_EXIT.taken().under(WHEN),
         REKEY.taken().under(WHEN),
@@ -112,7 +113,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     }
     context.shutdown.handle()?;
     let input = IssueInput { env, settings, host: Some(&host), renew: None };
-    let IssueRequests { mut requests, notes, details, warnings } = requests(input, Purpose::Renew)?;
+    let IssueRequests { mut requests, notes, details, warnings, .. } = requests(input, Purpose::Renew)?;
     details.iter().for_each(|note| ui.detail(note));
     notes.iter().for_each(|note| ui.say(note));
     warnings.iter().for_each(|warning| ui.warn(warning));

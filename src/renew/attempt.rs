@@ -7,7 +7,7 @@ use crate::certificate::issue::{self, IssueAction, IssueContext, IssueOutcome, I
 use crate::error::{Error, Result};
 use crate::host::privilege;
 use crate::pki::cert::Certificate;
-use crate::rootfs::Sysroot;
+use crate::rootfs::{Sysroot, split};
 use crate::text;
 
 /// The certificate that was in place before.
@@ -106,6 +106,10 @@ pub(crate) fn record_of(request: &IssueRequest, host: &Sysroot) -> Result<Renewa
 
 /// Writes the record; a failure costs monitoring, not the certificate.
 pub(crate) fn save(record: &RenewalRecord, request: &IssueRequest, world: &IssueContext<'_>) {
+    // The first certificate may have failed before its directory was made.
+    if matches!(world.host.stat(split(&request.outputs.cert).0), Ok(None)) {
+        return;
+    }
     if let Err(error) = record.write(world.host, &request.outputs.cert) {
         (world.warn)(&format!("the state of the renewal could not be recorded: {error}"));
     }

@@ -25,7 +25,11 @@ pub(super) fn check(answer: &FetchAnswer) -> Result<()> {
         400 => (
             ErrorKind::Usage,
             "did not understand the request",
-            Some("it was asked for names, a key type and `--not-after`; its log says more"),
+            answer
+                .url
+                .path()
+                .ends_with("/sign")
+                .then_some("it was asked for names, a key type and `--not-after`; its log says more"),
         ),
         401 => (ErrorKind::NotTrusted, "refused", None),
         403 => (

@@ -16,6 +16,7 @@ mod dev_ca;
 mod enroll;
 mod guards;
 mod hints;
+mod renew;
 mod renewal;
 mod same_as_step_ca;
 mod spelling;

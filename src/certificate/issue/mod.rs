@@ -26,7 +26,7 @@ use crate::certificate::facts::{Good, PairState};
 use crate::certificate::pending::{self, Pending};
 use crate::certificate::place;
 use crate::certificate::{Outputs, PairContent};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::net::NetContext;
 use crate::pki::cert::{NotAfter, SubjectAltName};
 use crate::pki::key::KeyType;
@@ -148,6 +148,15 @@ async fn resume_or_start(
     };
     let (existing, works, reason) = match standing {
         PairState::Nothing => (None, false, "there was no certificate".to_owned()),
+        // Nothing can replace it but its own renewal.
+        PairState::Bad(why) if request.methods.iter().all(|method| method.needs_pair()) => {
+            return Err(Error::failed("the existing certificate cannot be renewed")
+                .at(crate::text::escape(&request.outputs.cert))
+                .because(anyhow::anyhow!("{why}"))
+                .hint(
+                    "`trustup enroll` gets a new one in its place; `trustup enroll --help` lists its methods",
+                ));
+        }
         PairState::Bad(why) => {
             cannot_be_used(&why);
             (None, false, why)

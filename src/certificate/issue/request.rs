@@ -22,7 +22,7 @@ use crate::rootfs::Sysroot;
 use crate::rootfs::output::{OutputOption, OutputTarget};
 use crate::settings::rows::{
     ALLOW_EXTRA_NAMES, ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT,
-    CERT_MODE as CERT_MODE_OPTION, CHAIN, DUE, FINGERPRINT, FORCE, ISSUER_ROOT, KEY,
+    CERT_MODE as CERT_MODE_OPTION, CHAIN, DUE, EXIT_WHEN_EXPIRED, FINGERPRINT, FORCE, ISSUER_ROOT, KEY,
     KEY_MODE as KEY_MODE_OPTION, KEY_TYPE, LAYOUT, NAMES, NO_MTLS, NOT_AFTER, OWNER,
     PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REKEY, TIMEOUT,
 };
@@ -68,6 +68,8 @@ pub(crate) struct IssueRequests {
     pub(crate) details: Vec<String>,
     /// Problems to report.
     pub(crate) warnings: Vec<String>,
+    /// Whether a daemon ends when one of them has expired and cannot be renewed.
+    pub(crate) exit_when_expired: bool,
 }
 
 /// The requests for this purpose.
@@ -103,7 +105,10 @@ pub(crate) fn requests(input: IssueInput<'_>, purpose: Purpose) -> Result<IssueR
         asked.warnings.extend(published::warnings(by, env));
     }
     let (all, ca) = with_ca(settings, file.as_ref(), &mut asked.notes);
-    let input = IssueInput { settings: &all, renew: file.as_ref().map(|file| &file.renew), ..input };
+    let renew = file.as_ref().map(|file| &file.renew);
+    asked.exit_when_expired =
+        all.is(&EXIT_WHEN_EXPIRED) || renew.is_some_and(|renew| renew.has_any(&[&EXIT_WHEN_EXPIRED]));
+    let input = IssueInput { settings: &all, renew, ..input };
     if let Some(method) = method {
         asked.requests.push(described(input, method, &ca, file.is_some(), &mut asked.warnings)?);
         return Ok(asked);

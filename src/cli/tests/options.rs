@@ -42,6 +42,7 @@ fn values(row: &dyn Row) -> Vec<String> {
         "https://a.test/x",
         &pin,
         "/app/server",
+        "10",
     ];
     let words = match row.spec().kind {
         OptionKind::Words(words) => words(),

@@ -26,6 +26,7 @@ use crate::process::Children;
 use crate::rootfs::{Sysroot, budget};
 use crate::settings::Settings;
 use crate::settings::rows::REQUIRE_PIN;
+use crate::text;
 use crate::trust::bootstrap::trees::Trees;
 use crate::trust::target::sysroot;
 
@@ -55,17 +56,19 @@ type Work<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Entry> + 'a>>>;
 /// Renews all configured certificates until a signal ends it.
 ///
 /// # Errors
-/// The configuration cannot be used at start.
+/// The configuration cannot be used at start; with `--exit-when-expired`, a certificate has expired.
 pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
     let mut signals = context.shutdown.handle_as_daemon()?;
     let host = sysroot(context.settings)?;
-    let mut daemon = Daemon { context, host: &host, idle: Vec::new(), listed: Vec::new() };
+    let mut daemon =
+        Daemon { context, host: &host, idle: Vec::new(), listed: Vec::new(), exit_when_expired: false };
     daemon.load()?;
     let mut work = Work::new();
     let alarm = Alarm::new(context.env);
     let mut drift = Drift::new(context.env);
     let mut next_look = context.env.now().saturating_add(LOOK);
-    loop {
+    let mut expired = None;
+    while expired.is_none() {
         let now = context.env.now();
         if let Some(jump) = drift.jump(context.env) {
             (context.log)(&format!("the clock jumped by {jump} s: looking at all certificates"));
@@ -87,13 +90,15 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
             biased;
             _ = context.shutdown.requested() => break,
             asked = signals.next() => daemon.asked(asked),
-            Some(entry) = work.next(), if !work.is_empty() => daemon.take_back(entry),
+            Some(entry) = work.next(), if !work.is_empty() => expired = daemon.take_back(entry),
             () = alarm.until(next), if may_sleep => {}
         }
     }
-    // The attempts were told, and end by themselves.
-    while work.next().await.is_some() {}
-    Ok(())
+    if expired.is_none() {
+        // The attempts were told, and end by themselves.
+        while work.next().await.is_some() {}
+    }
+    expired.map_or(Ok(()), Err)
 }
 
 struct Daemon<'a> {
@@ -103,6 +108,7 @@ struct Daemon<'a> {
     idle: Vec<Entry>,
     /// The certificates of the configuration: what is at work and no longer listed is forgotten afterwards.
     listed: Vec<String>,
+    exit_when_expired: bool,
 }
 
 impl Daemon<'_> {
@@ -113,12 +119,14 @@ impl Daemon<'_> {
     fn load(&mut self) -> Result<()> {
         let DaemonContext { env, settings, log, .. } = self.context;
         let input = IssueInput { env, settings, host: Some(self.host), renew: None };
-        let IssueRequests { requests, notes, warnings, .. } = requests(input, Purpose::Renew)?;
+        let IssueRequests { requests, notes, warnings, exit_when_expired, .. } =
+            requests(input, Purpose::Renew)?;
         if requests.is_empty() {
             return Err(Error::usage("no certificate is requested"));
         }
         notes.iter().chain(&warnings).for_each(|line| log(line));
         let now = env.now();
+        self.exit_when_expired = exit_when_expired;
         self.listed = requests.iter().map(|request| request.outputs.cert.clone()).collect();
         let mut former = std::mem::take(&mut self.idle);
         for request in requests {
@@ -174,15 +182,27 @@ impl Daemon<'_> {
         self.idle.iter().filter(|_| has_room).map(Entry::next).min()
     }
 
-    fn take_back(&mut self, mut entry: Entry) {
+    /// Returns why the daemon ends, if it does.
+    fn take_back(&mut self, mut entry: Entry) -> Option<Error> {
         self.host.look_again();
         entry.remember_files(self.host);
         let is_listed = self.listed.contains(&entry.request.outputs.cert);
         // After a reload there is a newer request for it.
         let is_known = self.idle.iter().any(|idle| idle.request.outputs.cert == entry.request.outputs.cert);
+        let now = self.context.env.now();
+        let until = entry.record.until.filter(|until| now > *until);
+        if let (Some(until), Some(failure), true) = (until, &entry.record.failure, self.exit_when_expired) {
+            let error = Error::not_trusted(format!(
+                "the certificate expired at {} and could not be renewed",
+                text::moment(until)
+            ));
+            let error = error.at(text::escape(&entry.request.outputs.cert));
+            return Some(error.because(anyhow::anyhow!("{}", failure.error)));
+        }
         if is_listed && !is_known {
             self.idle.push(entry);
         }
+        None
     }
 }
 

@@ -1,7 +1,6 @@
 //! When certificates are renewed, and how; what the daemon offers.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::duration;
@@ -64,16 +63,6 @@ impl FromStr for Due {
     }
 }
 
-/// How the daemon writes its log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Lines for people
-    #[default]
-    Text,
-    /// One JSON object on each line
-    Json,
-}
-
 pub(crate) static DUE: Opt<Due> =
     Opt::new("due", "WHEN", DUE_WANTED, str::parse).keys(&["renew.due", "certificate.due"]).help(
         "From when on it is renewed: a part of its life (66%) or a time before its end (8h) [default: 66%]",
@@ -84,15 +73,6 @@ pub(crate) static REKEY: Opt<bool> = Opt::switch("rekey")
 pub(crate) static NO_MTLS: Opt<bool> = Opt::switch("no-mtls")
     .keys(&["renew.no_mtls"])
     .help("Do not present the certificate to step-ca in the TLS handshake, but sign a token with its key: for proxies that end TLS");
-pub(crate) static METRICS: Opt<PathBuf> = Opt::path("metrics", "FILE").keys(&["renew.metrics"]).help(
-    "Write metrics for Prometheus to FILE after each run or change (node_exporter's textfile collector)",
-);
-pub(crate) static LISTEN: Opt<String> = Opt::text("listen", "HOST:PORT")
-    .keys(&["renew.listen"])
-    .help("Serve /metrics, /healthz and /readyz by HTTP, for example on 127.0.0.1:9180 (with --daemon)");
-pub(crate) static LOG_FORMAT: Opt<LogFormat> = Opt::words("log-format", "FORMAT")
-    .keys(&["renew.log_format"])
-    .help("How the daemon writes its log [default: text]");
 pub(crate) static EXIT_WHEN_EXPIRED: Opt<bool> = Opt::switch("exit-when-expired")
     .keys(&["renew.exit_when_expired"])
     .help("End the daemon with an error when a certificate has expired and cannot be renewed, so that an orchestrator restarts it");

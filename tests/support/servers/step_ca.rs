@@ -38,6 +38,10 @@ pub struct StepCaOptions {
     /// Accept tokens from before the start.
     pub old_tokens: bool,
     pub renew_expired: bool,
+    /// `disableRenewal`.
+    pub forbids_renewal: bool,
+    /// How far certificates are set back, a Go duration; step-ca's minute if `None`.
+    pub backdate: Option<String>,
     /// The name server that challenges are checked with; the machine's if `None`.
     pub resolver: Option<SocketAddr>,
     /// Challenges are asked for at ports 80 and 443, as everywhere: for a test in a network of its own.
@@ -65,6 +69,8 @@ impl Default for StepCaOptions {
             database: Database::Bbolt,
             old_tokens: false,
             renew_expired: false,
+            forbids_renewal: false,
+            backdate: None,
             resolver: None,
             usual_ports: false,
             external_accounts: false,
@@ -159,6 +165,7 @@ impl StepCa {
                     "defaultTLSCertDuration": options.default_life,
                     "maxTLSCertDuration": options.max_life,
                     "allowRenewalAfterExpiry": options.renew_expired,
+                    "disableRenewal": options.forbids_renewal,
                 },
                 "provisioners": provisioners,
             },
@@ -170,6 +177,9 @@ impl StepCa {
         };
         if let Some(database) = database {
             config["db"] = database;
+        }
+        if let Some(backdate) = options.backdate {
+            config["authority"]["backdate"] = backdate.into();
         }
         write(place, "ca.json", config.to_string());
         let mut ca = StepCa {
