@@ -26,6 +26,9 @@ pub(crate) struct Attempt {
     pub(crate) token: Option<Fingerprint>,
     /// When it was sent, seconds since 1970.
     pub(crate) sent: i64,
+    /// Whether it was sent for an order that is kept: the next run asks what became of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_order: bool,
     /// What only a newer trustup knows.
     #[serde(flatten)]
     unknown: UnknownFields,
@@ -34,7 +37,12 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// A request that is about to be sent, with the hash of its one-time token.
     pub(crate) fn new(method: &str, token: Option<Fingerprint>, sent: i64) -> Self {
-        Attempt { method: method.to_owned(), token, sent, unknown: UnknownFields::default() }
+        Attempt { method: method.to_owned(), token, sent, is_order: false, unknown: UnknownFields::default() }
+    }
+
+    /// The request for the certificate of an order that is kept.
+    pub(crate) fn of_order(method: &str, sent: i64) -> Self {
+        Attempt { is_order: true, ..Attempt::new(method, None, sent) }
     }
 
     /// The same without the token, which is in the history.

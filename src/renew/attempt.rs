@@ -15,22 +15,11 @@ use crate::text;
 /// In seconds; no CA's advice counts longer.
 const DAY: i64 = 24 * 3600;
 
-/// The certificate that was in place before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FormerLeaf {
-    /// Its serial number, hexadecimal.
-    pub(crate) serial: String,
-    /// The last second of its life, since 1970.
-    pub(crate) until: i64,
-}
-
 /// What happened to one certificate.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     /// The pair that is in place now, or why it could not be renewed.
     pub(crate) done: Result<IssueOutcome>,
-    /// What was in place before.
-    pub(crate) former: Option<FormerLeaf>,
     /// Whether another program replaced the pair since the last run, and the pair is good.
     pub(crate) is_adopted: bool,
 }
@@ -65,17 +54,13 @@ pub(crate) async fn renew(
         (world.warn)(&warning);
     }
     let request = &*request;
-    let former = match &end {
-        FileEnd::Known { leaf, life } => Some(FormerLeaf { serial: serial(leaf), until: life.until }),
-        FileEnd::Missing | FileEnd::Unreadable(_) => None,
-    };
     let done = match end {
         FileEnd::Missing if !can_enroll(request) => Err(nothing_to_renew(request)),
         _ => issue::enroll(request, world).await.and_then(due_and_kept),
     };
     // Told to end: that says nothing about the certificate.
     if world.network.shutdown.check().is_err() && done.is_err() {
-        return Attempt { done, former, is_adopted: false };
+        return Attempt { done, is_adopted: false };
     }
     let now = world.network.env.now();
     let known = record.serial.clone();
@@ -93,7 +78,7 @@ pub(crate) async fn renew(
     let is_adopted = matches!(&done, Ok(outcome) if outcome.action == IssueAction::Kept)
         && known.is_some()
         && known != record.serial;
-    Attempt { done, former, is_adopted }
+    Attempt { done, is_adopted }
 }
 
 /// Asks the CA when it wants the certificate renewed, at most hourly, and draws the moment.

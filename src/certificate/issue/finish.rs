@@ -48,7 +48,8 @@ pub(super) fn interrupted<'a>(
 pub(super) fn give_up(failure: methods::Failure, mut pending: Pending, before: usize) -> Error {
     if failure.unsettled {
         let kept = pending.path().to_owned();
-        if matches!(pending.order(), Ok(Some(_))) {
+        let is_order = pending.record().attempts.last().is_some_and(|last| last.is_order);
+        if is_order && matches!(pending.order(), Ok(Some(_))) {
             return failure.error.hint(format!(
                 "the order and its key are kept in `{kept}`, and the next run goes on with them"
             ));

@@ -1,7 +1,10 @@
 //! One certificate of the daemon: its request, its record, and when to look at it next.
 
 use crate::certificate::issue::IssueRequest;
-use crate::renew::record::RenewalRecord;
+use crate::certificate::life::Life;
+use crate::error::ErrorKind;
+use crate::renew::record::{RenewalRecord, kind_word};
+use crate::renew::schedule;
 use crate::rootfs::Sysroot;
 
 /// One certificate.
@@ -29,10 +32,21 @@ impl Entry {
         Entry { request, record, renew_at: now, is_forced: false, seen: Vec::new() }
     }
 
+    /// As [`Entry::new`], when the daemon starts: a CA that could not be reached is left alone as long as before.
+    pub(super) fn restarted(request: IssueRequest, record: RenewalRecord, now: i64) -> Self {
+        let millis = |seconds: i64| seconds.saturating_mul(1000);
+        let life = record.from.zip(record.until).map(|(from, until)| Life { from, until, limit: None });
+        let away = kind_word(ErrorKind::Unreachable);
+        let failure = record.failure.as_ref().filter(|failure| failure.kind == away);
+        let next = failure.zip(record.next_attempt).map(|(failure, next)| {
+            schedule::after_restart(life.as_ref(), millis(failure.last), millis(next), millis(now)) / 1000
+        });
+        Entry { renew_at: next.unwrap_or(now), ..Entry::new(request, record, now) }
+    }
+
     /// When something is to be done for it.
     pub(super) fn next(&self) -> i64 {
-        let hooks = self.record.hooks.iter().map(|hook| hook.next_attempt);
-        hooks.fold(self.renew_at, i64::min)
+        self.renew_at
     }
 
     /// Remembers the files as they are now.

@@ -140,11 +140,13 @@ impl Daemon<'_> {
         let mut former = std::mem::take(&mut self.idle);
         for request in requests {
             let known = former.iter().position(|entry| entry.request.outputs.cert == request.outputs.cert);
-            let record = match known {
-                Some(known) => former.swap_remove(known).record,
-                None => attempt::record_of(&request, self.host)?,
-            };
-            self.idle.push(Entry::new(request, record, now));
+            self.idle.push(match known {
+                Some(known) => Entry::new(request, former.swap_remove(known).record, now),
+                None => {
+                    let record = attempt::record_of(&request, self.host)?;
+                    Entry::restarted(request, record, now)
+                }
+            });
         }
         Ok(())
     }

@@ -415,7 +415,7 @@ impl AccountStore for Account<'_> {
     }
 
     fn before_request(&mut self) -> Result<()> {
-        self.pending.save_attempt(Attempt::new(NAME, None, self.env.now()))
+        self.pending.save_attempt(Attempt::of_order(NAME, self.env.now()))
     }
 }
 

@@ -59,3 +59,58 @@ pub(super) async fn look_up(order: &mut IssueOrder<'_>, name: &str) -> Result<()
         Ok(_) | Err(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::acme::{AcmeMethod, AcmeOptions};
+    use super::super::{ExistingPair, Method, RenewalQuestion};
+    use crate::certificate::issue::trust::Ca;
+    use crate::certificate::life::Life;
+    use crate::host::env::Env;
+    use crate::net::{Net, dns};
+    use crate::pki::cert::Certificate;
+    use crate::pki::key::{KeyType, PrivateKey};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_server_that_issued_a_pair_is_asked_about_it() {
+        // Nobody listens at port 1.
+        let server: Url = "https://127.0.0.1:1/dir".parse().unwrap();
+        let (origin, other): (Url, Url) =
+            ("https://127.0.0.1:1/".parse().unwrap(), "https://127.0.0.1:2/".parse().unwrap());
+        let env = Env::fixed([], 1_800_000_000);
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let chain = [Certificate::from_der(made.cert.der()).unwrap()];
+        let (key, life) = (PrivateKey::generate(KeyType::EcP256).unwrap(), Life::of(&chain, &[]).unwrap());
+        let roots =
+            Roots { certificates: chain.to_vec(), described: "the test's root".to_owned(), or_itself: false };
+        let names = dns::ResolverSettings::from_texts(None, None);
+        let net =
+            Net::new(&env, &names, Duration::from_secs(5)).unwrap().within(Duration::from_secs(5), None);
+        let ca = Ca { is_given: true, ..Ca::default() };
+        let named = AcmeOptions { directory: Some(server), ..AcmeOptions::default() };
+        let of_ca = AcmeOptions { provisioner: Some("acme".to_owned()), ..AcmeOptions::default() };
+        for (options, came_from, is_asked) in [
+            (named.clone(), Some(("acme", Some(&origin))), true),
+            (named.clone(), Some(("acme", Some(&other))), false),
+            (named.clone(), Some(("acme", None)), false),
+            (named.clone(), Some(("token", Some(&origin))), false),
+            (named, None, false),
+            // The CA is not known.
+            (of_ca, Some(("acme", Some(&origin))), false),
+            (AcmeOptions::default(), Some(("acme", Some(&origin))), false),
+        ] {
+            let existing = Some(ExistingPair { chain: &chain, key: &key, came_from });
+            let about = IssueFacts { env: &env, ca: &ca, names: &[], not_after: None, existing };
+            let question = RenewalQuestion { about, life: &life, net: &net, roots: Some(&roots) };
+            let info = AcmeMethod::new(options).renewal_info(&question).await;
+            assert_eq!(info.is_some(), is_asked, "{came_from:?}");
+            let Some(info) = info else { continue };
+            assert!(info.window.is_none() && info.problem.is_some(), "{info:?}");
+            assert_eq!(info.again, Duration::from_secs(3600), "a server that is down may be up in an hour");
+        }
+    }
+}
