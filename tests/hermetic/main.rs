@@ -56,6 +56,7 @@ mod profile;
 mod programs;
 mod recommendations;
 mod refused_roots;
+mod renew;
 mod repair;
 mod sequences;
 mod servers;

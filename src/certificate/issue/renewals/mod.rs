@@ -76,7 +76,7 @@ fn renewable<'a>(about: &IssueFacts<'a>) -> Result<ExistingPair<'a>> {
             "the certificate is not valid before {}",
             text::moment(leaf.not_before())
         ))
-        .hint("check the clock of this machine"));
+        .hint("check this machine's clock"));
     }
     Ok(pair)
 }
