@@ -130,6 +130,20 @@ fn a_leaf_that_no_server_accepts_is_refused_before_the_ca_is_asked() {
     assert_eq!(method(&configured(&scene, &config).arg("--force").ok()), "provisioner");
 }
 
+/// No challenge: its own key renews what ACME issued.
+#[test]
+#[ignore = "needs step-ca"]
+fn what_step_ca_issued_by_acme_renews_over_mutual_tls() {
+    let scene = Scene::new(options());
+    let listen = format!("127.0.0.1:{}", scene.ca.http_port());
+    let options = ["localhost", "--provisioner", StepCa::ACME, "--http-listen", &listen];
+    scene.of_ca("acme").args(options).ok();
+    let before = (serial(&scene), key(&scene));
+    assert_eq!(method(&renew(&scene).arg("--force").ok()), "renew");
+    assert_ne!(serial(&scene), before.0);
+    assert_eq!(key(&scene), before.1, "the same key");
+}
+
 /// trustup.toml for the pair of the scene, by the provisioner's password.
 fn config(scene: &Scene, life: &str) -> std::path::PathBuf {
     let file = scene.at("trustup.toml");

@@ -7,7 +7,7 @@ use snapbox::Data;
 use snapbox::assert::Assert;
 use snapbox::data::DataFormat;
 
-use super::super::{CommandRow, bootstrap, enroll};
+use super::super::{CommandRow, bootstrap, enroll, renew};
 use crate::certificate::issue::methods::table::METHODS;
 use crate::settings::rows::ALL;
 use crate::settings::{OptionKind, Row};
@@ -66,6 +66,7 @@ fn reference() -> String {
     };
     section(&mut text, "[ca]", "ca", &of(&enroll::ROW), &[]);
     section(&mut text, "[trust]", "trust", &of(&bootstrap::ROW), &[]);
+    section(&mut text, "[renew]", "renew", &of(&renew::ROW), &[]);
     section(&mut text, "[[certificate]]", "certificate", &of(&enroll::ROW), &["names", "cert", "key"]);
     for method in METHODS {
         let help = |row: &'static dyn Row| {
