@@ -155,7 +155,9 @@ async fn renew(request: &mut IssueRequest, world: &IssueContext<'_>) -> Result<I
     if !world.dry_run {
         attempt::save(&record, request, world);
     }
-    attempt.done
+    let Some(failed) = attempt.failed_hooks.into_iter().next() else { return attempt.done };
+    // The certificate's own error comes first.
+    attempt.done.and_then(|outcome| Err(failed.with_changed(outcome.placed.changed)))
 }
 
 /// Whether one is due, as the exit code.

@@ -100,7 +100,7 @@ pub(crate) async fn run_tool(
 
 /// Runs a program that the user named: the caller's environment without our secrets (threat T16), standard input
 /// closed, output kept for the error, its whole process group ended after `time`, or on a signal. `program` is an
-/// absolute path.
+/// absolute path; `variables` are added to its environment.
 ///
 /// # Errors
 /// It could not be started, failed, or took too long; the error shows its output. A signal came.
@@ -109,12 +109,13 @@ pub(crate) async fn run_hook(
     env: &Env,
     program: &str,
     arguments: &[impl AsRef<OsStr>],
-    time: Duration,
+    (variables, time): (&[(&str, String)], Duration),
 ) -> Result<()> {
     shutdown.check()?;
     let mut command = Command::new(program);
     command.args(arguments);
     withhold_secrets(&mut command, env);
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     let words: Vec<OsString> = std::iter::once(OsStr::new(program))
         .chain(arguments.iter().map(AsRef::as_ref))
         .map(OsStr::to_owned)

@@ -1,5 +1,6 @@
 //! One certificate, once: it is renewed if it is due, and the record beside it says what happened.
 
+use super::hooks::{self, Change};
 use super::record::{FailedAttempts, RenewalRecord, SuggestedWindow, kind_word};
 use crate::certificate::decide::{self, Due, RenewalPolicy};
 use crate::certificate::ends::{self, FileEnd};
@@ -22,6 +23,8 @@ pub(crate) struct Attempt {
     pub(crate) done: Result<IssueOutcome>,
     /// Whether another program replaced the pair since the last run, and the pair is good.
     pub(crate) is_adopted: bool,
+    /// Hooks that failed, and are run again later.
+    pub(crate) failed_hooks: Vec<Error>,
 }
 
 /// Who starts an attempt.
@@ -54,13 +57,17 @@ pub(crate) async fn renew(
         (world.warn)(&warning);
     }
     let request = &*request;
+    let former = match &end {
+        FileEnd::Known { leaf, .. } => Some(serial(leaf)),
+        FileEnd::Missing | FileEnd::Unreadable(_) => None,
+    };
     let done = match end {
         FileEnd::Missing if !can_enroll(request) => Err(nothing_to_renew(request)),
         _ => issue::enroll(request, world).await.and_then(due_and_kept),
     };
     // Told to end: that says nothing about the certificate.
     if world.network.shutdown.check().is_err() && done.is_err() {
-        return Attempt { done, is_adopted: false };
+        return Attempt { done, is_adopted: false, failed_hooks: Vec::new() };
     }
     let now = world.network.env.now();
     let known = record.serial.clone();
@@ -78,7 +85,23 @@ pub(crate) async fn renew(
     let is_adopted = matches!(&done, Ok(outcome) if outcome.action == IssueAction::Kept)
         && known.is_some()
         && known != record.serial;
-    Attempt { done, is_adopted }
+    let change = match &done {
+        Ok(outcome) if matches!(outcome.action, IssueAction::Issued | IssueAction::TakenUp) => {
+            Some((outcome, if former.is_some() { Change::Renewed } else { Change::Enrolled }, former))
+        }
+        Ok(outcome) if is_adopted => Some((outcome, Change::Replaced, known)),
+        _ => None,
+    };
+    if let Some((outcome, change, old)) = change {
+        hooks::queue(record, request, change, (&outcome.reason, old), now);
+    }
+    let mut failed_hooks = Vec::new();
+    if !record.hooks.is_empty() && !world.dry_run {
+        // A run that is killed in between runs them the next time.
+        save(record, request, world);
+        failed_hooks = hooks::run_due(record, request, world, starter == Starter::Caller).await;
+    }
+    Attempt { done, is_adopted, failed_hooks }
 }
 
 /// Asks the CA when it wants the certificate renewed, at most hourly, and draws the moment.

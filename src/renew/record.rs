@@ -46,6 +46,8 @@ pub(crate) struct RenewalRecord {
     pub(crate) failure: Option<FailedAttempts>,
     /// The renewal window that the CA suggests (ARI, RFC 9773).
     pub(crate) window: Option<SuggestedWindow>,
+    /// Hooks that have not succeeded since the last change.
+    pub(crate) hooks: Vec<PendingHook>,
     /// Counters, since the record was made.
     pub(crate) totals: Totals,
     /// What only a newer trustup knows.
@@ -83,6 +85,27 @@ pub(crate) struct SuggestedWindow {
     pub(crate) again: i64,
 }
 
+/// A hook that has not succeeded since the last change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PendingHook {
+    /// The program and its arguments.
+    pub(crate) command: Vec<String>,
+    /// The change that it is for: `TRUSTUP_EVENT`.
+    pub(crate) event: String,
+    /// Why there was a change: `TRUSTUP_REASON`.
+    pub(crate) reason: String,
+    /// The serial number of the former leaf, hexadecimal.
+    pub(crate) old_serial: Option<String>,
+    /// When the change was.
+    pub(crate) since: i64,
+    /// How often it was run.
+    pub(crate) attempts: u32,
+    /// When it is run next.
+    pub(crate) next_attempt: i64,
+    /// Why it failed last, in one line; `None` if it was not run yet.
+    pub(crate) error: Option<String>,
+}
+
 /// Counters, since the record was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -93,6 +116,8 @@ pub(crate) struct Totals {
     pub(crate) renewals: u64,
     /// How often that failed, by the kind of error.
     pub(crate) failures: BTreeMap<String, u64>,
+    /// How often a hook failed.
+    pub(crate) hook_failures: u64,
 }
 
 /// The word for a kind of error, in records and metrics.

@@ -23,8 +23,8 @@ use crate::settings::secret::SecretSource;
 pub(crate) use self::command_line::{Taken, from_matches, join};
 pub(crate) use self::environment::{empty_source, from_environment, is_on, unknown};
 pub(crate) use self::file::{
-    CertificateTable, ConfigFile, DEFAULT, EntryTable, Scope, Variant, check, check_command, did_you_mean,
-    load,
+    CertificateTable, ConfigFile, DEFAULT, EntryTable, Hook, Scope, Variant, check, check_command,
+    did_you_mean, load,
 };
 pub(crate) use self::option::{Opt, Row, Values};
 pub(crate) use self::spec::{Flag, Group, OptionKind, Reason, Variable};

@@ -126,7 +126,7 @@ impl<'a> Hook<'a> {
         let arguments: Vec<&str> =
             self.arguments.iter().map(String::as_str).chain([action, &record[0], &record[1]]).collect();
         let owner = (self.children, shutdown);
-        let ran = run_hook(owner, self.client.env(), self.program, &arguments, timeout).await;
+        let ran = run_hook(owner, self.client.env(), self.program, &arguments, (&[], timeout)).await;
         ran.map_err(|error| {
             if error.kind() != ErrorKind::Failed {
                 return error;

@@ -34,6 +34,7 @@ use crate::pki::key::KeyType;
 use crate::process::Children;
 use crate::rootfs::Sysroot;
 use crate::rootfs::checkpoint::Checkpoints;
+use crate::settings::Hook;
 
 use self::finish::{Issued, give_up, interrupted, put_away};
 use self::keys::Keys;
@@ -67,6 +68,8 @@ pub(crate) struct IssueRequest {
     pub(crate) force: bool,
     /// When a certificate is due.
     pub(crate) policy: RenewalPolicy,
+    /// What to run after a change, by whoever renews it.
+    pub(crate) hooks: Vec<Hook>,
 }
 
 /// The environment of an enrollment.

@@ -348,7 +348,8 @@ pub(crate) fn configured(
         timeout = timeout.max(method.timeout);
     }
     let of_all = input.settings.without(is_of_one);
-    request(input, &of_all.over(table.layer.clone()), ca, (purpose, methods), timeout)
+    let made = request(input, &of_all.over(table.layer.clone()), ca, (purpose, methods), timeout)?;
+    Ok(IssueRequest { hooks: table.hooks.clone(), ..made })
 }
 
 /// The secrets of an `enroll` table that cannot be read now.
@@ -429,6 +430,7 @@ fn request(
             .unwrap_or(timeout)
             .saturating_add(settings.wait().unwrap_or_default()),
         force: settings.is(&FORCE),
+        hooks: Vec::new(),
         policy: RenewalPolicy { due: settings.or_default(&DUE), ..RenewalPolicy::default() },
     })
 }

@@ -19,6 +19,16 @@ Made from the table of options (`SNAPSHOTS=overwrite cargo test --lib cli`). Wha
 In every string `${NAME}` is replaced by an environment variable, and `${NAME:-default}` by that or the default.
 ";
 
+/// It is in no option, and so in no row.
+const HOOK: &str = "
+## `[[certificate.hook]]`
+
+| key | value | meaning |
+| --- | --- | --- |
+| `command` | list: text, required | The absolute path of a program that `renew` runs after a change, and its arguments; no shell is involved |
+| `timeout` | text | How long it may take, 1s to 1h [default: 1m] |
+";
+
 /// The value of a key, in a word or two.
 fn value(row: &dyn Row) -> String {
     let word = match row.spec().kind {
@@ -77,6 +87,7 @@ fn reference() -> String {
         let heading = format!("[[certificate.enroll]] method = \"{}\"", method.word);
         section(&mut text, &heading, "enroll", &rows, method.required);
     }
+    text.push_str(HOOK);
     text
 }
 

@@ -46,7 +46,8 @@ impl Entry {
 
     /// When something is to be done for it.
     pub(super) fn next(&self) -> i64 {
-        self.renew_at
+        let hooks = self.record.hooks.iter().map(|hook| hook.next_attempt);
+        hooks.fold(self.renew_at, i64::min)
     }
 
     /// Remembers the files as they are now.

@@ -273,6 +273,9 @@ async fn try_one(
     entry.renew_at = next(context.env.now(), &attempt, &entry.record)?;
     entry.record.next_attempt = Some(entry.renew_at);
     attempt::save(&entry.record, &entry.request, &world);
+    for error in &attempt.failed_hooks {
+        say(&format!("a hook failed, and is run again later: {error}"));
+    }
     let next = text::moment(entry.renew_at);
     match (&attempt.done, attempt.is_adopted) {
         (Ok(outcome), true) => say(&format!("another program replaced the pair: {}", outcome.reason)),

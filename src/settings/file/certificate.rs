@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use super::document::Section;
-use super::{CertificateTable, EntryTable, Variant, table};
+use super::{CertificateTable, EntryTable, Hook, Variant, table};
+use crate::duration;
 use crate::error::Error;
 use crate::settings::Row;
 use crate::settings::rows::{ALL, CA_OUT, CERT, CHAIN, KEY};
+
+/// How long a hook may take, by default.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is missing or wrong is reported as a problem, and missing in the result.
 pub(super) fn certificate(section: &Section<'_>, variants: &[Variant]) -> CertificateTable {
@@ -18,9 +23,34 @@ pub(super) fn certificate(section: &Section<'_>, variants: &[Variant]) -> Certif
     let layer = table::layer(section, "certificate", ALL);
     let enroll = section.sections("enroll");
     let enroll = enroll.iter().filter_map(|section| entry(section, variants)).collect();
+    let hooks = section.sections("hook").iter().filter_map(hook).collect();
     section.finish(|_| None);
     let is_whole = section.problem_count() == before;
-    CertificateTable { layer, enroll, is_whole, place: section.place() }
+    CertificateTable { layer, enroll, hooks, is_whole, place: section.place() }
+}
+
+/// What to run after a change: never through a shell.
+fn hook(section: &Section<'_>) -> Option<Hook> {
+    const COMMAND: &str = "a list with the absolute path of a program and its arguments, such as `[\"/usr/sbin/nginx\", \"-s\", \"reload\"]`";
+    const TIMEOUT: &str = "a duration of one second to one hour, such as `1m`";
+    let before = section.problem_count();
+    section.require("command");
+    let values = section.list("command");
+    if let Some(first) = values.first() {
+        // One string would be a command line for a shell, which is not run.
+        section.parse(first, COMMAND, |program| {
+            let is_path = program.starts_with('/') && !program.ends_with('/');
+            (is_path && !(values.len() == 1 && program.contains(' '))).then_some(())
+        });
+    }
+    let limits = Duration::from_secs(1)..=Duration::from_secs(3600);
+    let timeout = section.plain("timeout", TIMEOUT, Some(10), false).and_then(|value| {
+        section.parse(&value, TIMEOUT, |text| duration::parse(text).ok().filter(|time| limits.contains(time)))
+    });
+    section.finish(|_| None);
+    let command = values.iter().map(|value| value.text.to_string()).collect();
+    let hook = Hook { command, timeout: timeout.unwrap_or(HOOK_TIMEOUT) };
+    (section.problem_count() == before).then_some(hook)
 }
 
 fn entry(section: &Section<'_>, variants: &[Variant]) -> Option<EntryTable> {

@@ -14,6 +14,7 @@ mod table;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use toml::de::DeTable;
 
@@ -74,10 +75,21 @@ pub(crate) struct CertificateTable {
     pub(crate) layer: Layer,
     /// Its `enroll` tables: how to get it, in the order in which to try.
     pub(crate) enroll: Vec<EntryTable>,
+    /// Its `hook` tables: what to run after a change of it.
+    pub(crate) hooks: Vec<Hook>,
     /// It is free of errors.
     pub(crate) is_whole: bool,
     /// File and line.
     pub(crate) place: String,
+}
+
+/// A `hook` table: a program that is run after a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hook {
+    /// The absolute path of the program, and its arguments.
+    pub(crate) command: Vec<String>,
+    /// How long it may take.
+    pub(crate) timeout: Duration,
 }
 
 /// An `enroll` table.

@@ -55,7 +55,7 @@ pub(super) fn table(env: &Env) -> Result<Option<(&'static MethodRow, Certificate
     }
     let place = "the environment".to_owned();
     let enroll = vec![EntryTable { word: method.word, layer: of_method, place: place.clone() }];
-    Ok(Some((method, CertificateTable { layer, enroll, is_whole: true, place })))
+    Ok(Some((method, CertificateTable { layer, enroll, hooks: Vec::new(), is_whole: true, place })))
 }
 
 /// The method whose variable is set, else the one that needs none.
