@@ -14,7 +14,7 @@ use crate::settings::rows::{ALLOW_SHARED_CONFIG, CERT, CONFIG, a_duration};
 use crate::settings::{Opt, Taken, check_command};
 use crate::text;
 
-static WITHIN: Opt<Duration> = Opt::new(
+pub(super) static WITHIN: Opt<Duration> = Opt::new(
     "within",
     "DURATION",
     "a duration: whole numbers with units, such as `12h` or `30d`; a plain number is seconds",

@@ -58,7 +58,7 @@ pub(crate) async fn renew(
     }
     let request = &*request;
     let former = match &end {
-        FileEnd::Known { leaf, .. } => Some(serial(leaf)),
+        FileEnd::Known { leaf, life } => Some((serial(leaf), life.until)),
         FileEnd::Missing | FileEnd::Unreadable(_) => None,
     };
     let done = match end {
@@ -71,6 +71,7 @@ pub(crate) async fn renew(
     }
     let now = world.network.env.now();
     let known = record.serial.clone();
+    let recorded = record.serial.clone().zip(record.until);
     match &done {
         Ok(outcome) => note_success(record, outcome, now),
         Err(error) => {
@@ -89,7 +90,7 @@ pub(crate) async fn renew(
         Ok(outcome) if matches!(outcome.action, IssueAction::Issued | IssueAction::TakenUp) => {
             Some((outcome, if former.is_some() { Change::Renewed } else { Change::Enrolled }, former))
         }
-        Ok(outcome) if is_adopted => Some((outcome, Change::Replaced, known)),
+        Ok(outcome) if is_adopted => Some((outcome, Change::Replaced, recorded)),
         _ => None,
     };
     if let Some((outcome, change, old)) = change {

@@ -39,17 +39,22 @@ pub(crate) fn queue(
     record: &mut RenewalRecord,
     request: &IssueRequest,
     change: Change,
-    (reason, old_serial): (&str, Option<String>),
+    (reason, old): (&str, Option<(String, i64)>),
     now: i64,
 ) {
     for hook in &request.hooks {
         let earlier = record.hooks.iter().position(|pending| pending.command == hook.command);
         let earlier = earlier.map(|earlier| record.hooks.remove(earlier));
+        // The service has not seen what was between.
+        let oldest =
+            earlier.and_then(|earlier| earlier.old_serial.zip(earlier.old_until)).or_else(|| old.clone());
+        let (old_serial, old_until) = oldest.unzip();
         record.hooks.push(PendingHook {
             command: hook.command.clone(),
             event: change.word().to_owned(),
             reason: reason.to_owned(),
-            old_serial: earlier.and_then(|earlier| earlier.old_serial).or_else(|| old_serial.clone()),
+            old_serial,
+            old_until,
             since: now,
             attempts: 0,
             next_attempt: now,

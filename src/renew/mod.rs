@@ -3,6 +3,7 @@
 
 pub(crate) mod attempt;
 pub(crate) mod daemon;
+pub(crate) mod health;
 pub(crate) mod hooks;
 pub(crate) mod lease;
 pub(crate) mod record;

@@ -96,6 +96,8 @@ pub(crate) struct PendingHook {
     pub(crate) reason: String,
     /// The serial number of the former leaf, hexadecimal.
     pub(crate) old_serial: Option<String>,
+    /// The last second of the former certificate's life: the service may still use it.
+    pub(crate) old_until: Option<i64>,
     /// When the change was.
     pub(crate) since: i64,
     /// How often it was run.

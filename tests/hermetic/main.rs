@@ -35,6 +35,7 @@ mod firefox_policy;
 mod fixtures;
 mod foreign;
 mod guide;
+mod health;
 mod hints;
 mod hostile;
 mod input;

@@ -18,6 +18,7 @@ use crate::certificate::{CERT_MODE, KEY_MODE, Outputs, owner};
 use crate::error::{Error, Result};
 use crate::host::env::Env;
 use crate::host::privilege;
+use crate::pki::cert::SubjectAltName;
 use crate::rootfs::Sysroot;
 use crate::rootfs::output::{OutputOption, OutputTarget};
 use crate::settings::rows::{
@@ -297,16 +298,7 @@ fn chosen(
     let wanted = settings.all(&NAMES);
     if !wanted.is_empty() {
         let has = |table: &CertificateTable, name| table.layer.values(&NAMES).contains(name);
-        if let Some(unknown) =
-            wanted.iter().find(|name| !certificates.iter().any(|(table, _)| has(table, name)))
-        {
-            return Err(Error::usage("no certificate in the configuration has this name").at(unknown).hint(
-                format!(
-                    "omit the names to get all of them; `{}` lists them",
-                    settings::check_command(settings)
-                ),
-            ));
-        }
+        refuse_unknown_names(settings, wanted, certificates.iter().map(|(table, _)| table))?;
         certificates.retain(|(table, _)| wanted.iter().any(|name| has(table, name)));
     }
     for method in METHODS {
@@ -320,6 +312,25 @@ fn chosen(
         }
     }
     Ok(certificates)
+}
+
+/// Refuses a name that no certificate has.
+fn refuse_unknown_names<'a>(
+    settings: &Settings,
+    wanted: &[SubjectAltName],
+    tables: impl IntoIterator<Item = &'a CertificateTable>,
+) -> Result<()> {
+    let known: Vec<&SubjectAltName> =
+        tables.into_iter().flat_map(|table| table.layer.values(&NAMES)).collect();
+    match wanted.iter().find(|name| !known.contains(name)) {
+        None => Ok(()),
+        Some(unknown) => {
+            Err(Error::usage("no certificate in the configuration has this name").at(unknown).hint(format!(
+                "omit the names to get all of them; `{}` lists them",
+                settings::check_command(settings)
+            )))
+        }
+    }
 }
 
 /// One certificate of the file, or of published images' variables. What the command line sets for all certificates

@@ -11,6 +11,7 @@ pub(super) mod doctor;
 pub(super) mod ends;
 pub(super) mod enroll;
 pub(super) mod env;
+pub(super) mod health;
 pub(super) mod renew;
 pub(super) mod status;
 pub(super) mod token;

@@ -54,6 +54,7 @@ fn all() -> Map<String, Value> {
         of::<enroll::EnrollReport>("enroll"),
         of::<env::EnvReport<'static>>("env"),
         of::<env::EnvInstallReport<'static>>("env_--install"),
+        of::<health::HealthReport>("health"),
         of::<renew::RenewReport>("renew"),
         of::<status::StatusReport<'static>>("status"),
         of::<token::TokenReport<'static>>("token"),

@@ -8,8 +8,8 @@ use super::published;
 use crate::certificate::issue::methods::table;
 use crate::error::{Error, Result};
 use crate::host::env::Env;
-use crate::settings::rows::CERT;
-use crate::settings::{self, Scope, Settings};
+use crate::settings::rows::{CERT, NAMES};
+use crate::settings::{self, CertificateTable, Scope, Settings};
 
 /// The certificates that are named.
 #[derive(Debug, Default)]
@@ -43,4 +43,28 @@ pub(crate) fn certificate_files(settings: &Settings, env: &Env) -> Result<Certif
     let mut seen = BTreeSet::new();
     files.retain(|file| seen.insert(file.clone()));
     Ok(CertificateFiles { files, problem })
+}
+
+/// The certificate files of trustup.toml, or of published images' variables: those that have one of the names, if names
+/// are given.
+///
+/// # Errors
+/// The file has an error, or cannot be trusted or read; no certificate has a name that is given; published images'
+/// variables that are malformed.
+pub(crate) fn named_files(settings: &Settings, env: &Env) -> Result<Vec<PathBuf>> {
+    let file = settings::load(env, settings, Scope::All, &table::variants())?;
+    let mut tables = file.map(|file| file.certificates).unwrap_or_default();
+    if tables.is_empty() {
+        tables.extend(published::table(env)?.map(|(_, table)| table));
+    }
+    let wanted = settings.all(&NAMES);
+    super::refuse_unknown_names(settings, wanted, &tables)?;
+    let is_wanted = |table: &&CertificateTable| {
+        wanted.is_empty() || table.layer.values(&NAMES).iter().any(|name| wanted.contains(name))
+    };
+    Ok(tables
+        .iter()
+        .filter(is_wanted)
+        .filter_map(|table| table.layer.values(&CERT).first().cloned())
+        .collect())
 }
