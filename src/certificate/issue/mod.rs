@@ -373,6 +373,10 @@ async fn with_pending(
         Ok(usable) => usable,
         Err(error) => return Err(give_up(error.into(), pending, before)),
     };
+    // On disk before a CA hears of it; for a later method, when its turn comes.
+    if let Some(first) = usable.first() {
+        keys.get(first.key_use(), &mut pending)?;
+    }
     checkpoints.pass("send", &request.outputs.key);
     let obtained = obtain::obtain(settled, world, &about, &usable, &mut keys, &mut pending).await;
     let obtained = match obtained {
