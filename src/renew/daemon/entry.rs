@@ -15,6 +15,8 @@ pub(super) struct Entry {
     pub(super) renew_at: i64,
     /// Whether it is renewed then even if it is not due.
     pub(super) is_forced: bool,
+    /// How many signals had asked to renew everything when work on it began.
+    pub(super) asked: u64,
     /// Its files when it was looked at last.
     seen: Vec<Option<FileStamp>>,
 }
@@ -29,7 +31,7 @@ struct FileStamp {
 impl Entry {
     /// A certificate that is to be looked at `now` (seconds since 1970).
     pub(super) fn new(request: IssueRequest, record: RenewalRecord, now: i64) -> Self {
-        Entry { request, record, renew_at: now, is_forced: false, seen: Vec::new() }
+        Entry { request, record, renew_at: now, is_forced: false, asked: 0, seen: Vec::new() }
     }
 
     /// As [`Entry::new`], when the daemon starts: a CA that could not be reached is left alone as long as before.

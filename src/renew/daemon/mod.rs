@@ -68,8 +68,14 @@ type Work<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Entry> + 'a>>>;
 pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
     let mut signals = context.shutdown.handle_as_daemon()?;
     let host = sysroot(context.settings)?;
-    let mut daemon =
-        Daemon { context, host: &host, idle: Vec::new(), listed: Vec::new(), exit_when_expired: false };
+    let mut daemon = Daemon {
+        context,
+        host: &host,
+        idle: Vec::new(),
+        listed: Vec::new(),
+        exit_when_expired: false,
+        asked: 0,
+    };
     daemon.load()?;
     let alarm = Alarm::new(context.env);
     let holder = Holder::draw(context.env)?;
@@ -118,6 +124,8 @@ struct Daemon<'a> {
     /// The certificates of the configuration: what is at work and no longer listed is forgotten afterwards.
     listed: Vec<String>,
     exit_when_expired: bool,
+    /// How often a signal asked to renew all certificates.
+    asked: u64,
 }
 
 impl Daemon<'_> {
@@ -156,6 +164,7 @@ impl Daemon<'_> {
         match request {
             DaemonRequest::Renew => {
                 (self.context.log)("SIGUSR1: renewing all certificates now");
+                self.asked += 1;
                 self.idle.iter_mut().for_each(|entry| entry.is_forced = true);
                 self.look_at_all(now);
             }
@@ -185,7 +194,11 @@ impl Daemon<'_> {
     /// A certificate for which something is to be done now: the one that waits longest.
     fn take_due(&mut self, now: i64) -> Option<Entry> {
         let (first, _) = self.idle.iter().enumerate().min_by_key(|(_, entry)| entry.next())?;
-        (self.idle[first].next() <= now).then(|| self.idle.swap_remove(first))
+        (self.idle[first].next() <= now).then(|| {
+            let mut entry = self.idle.swap_remove(first);
+            entry.asked = self.asked;
+            entry
+        })
     }
 
     /// When something is to be done next, if there is room for it.
@@ -197,6 +210,11 @@ impl Daemon<'_> {
     fn take_back(&mut self, mut entry: Entry) -> Option<Error> {
         self.host.look_again();
         entry.remember_files(self.host);
+        // A signal came while it was at work: what was done may be older than what the signal is about.
+        if entry.asked != self.asked {
+            entry.is_forced = true;
+            entry.renew_at = self.context.env.now();
+        }
         let is_listed = self.listed.contains(&entry.request.outputs.cert);
         // After a reload there is a newer request for it.
         let is_known = self.idle.iter().any(|idle| idle.request.outputs.cert == entry.request.outputs.cert);
