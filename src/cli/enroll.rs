@@ -14,6 +14,7 @@ use crate::certificate::issue::{self, IssueContext, IssueOutcome};
 use crate::cli::ui::json::ErrorDetails;
 use crate::error::{Error, Result};
 use crate::process;
+use crate::rootfs::Sysroot;
 use crate::settings::Taken;
 use crate::settings::rows::{
     ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, COMMAND,
@@ -165,11 +166,7 @@ TLS_KEY_LOCATION, TLS_CA_CERT_LOCATION and STEP_NOT_AFTER work alone, too; witho
 async fn run(context: &Context<'_>) -> Result<u8> {
     let (ui, env, settings) = (context.ui, context.env, context.settings);
     let host = sysroot(settings)?;
-    if !host.is_host() {
-        return Err(Error::usage("a certificate is for the system that trustup runs in")
-            .at(host.path().display())
-            .hint("omit `--sysroot`: a key has no place in an image"));
-    }
+    refuse_sysroot(&host)?;
     let command = settings.all(&COMMAND);
     process::check_command(command)?;
     context.say_ignored();
@@ -228,6 +225,19 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     // A service that is to be stopped is not started.
     context.shutdown.check().map_err(|ended| ended.hint(done))?;
     Err(process::replace_us(env, command, &[]).hint(done))
+}
+
+/// Refuses another root file system than `/`.
+///
+/// # Errors
+/// It is another one.
+pub(super) fn refuse_sysroot(host: &Sysroot) -> Result<()> {
+    if !host.is_host() {
+        return Err(Error::usage("a certificate is for the system that trustup runs in")
+            .at(host.path().display())
+            .hint("omit `--sysroot`: a key has no place in an image"));
+    }
+    Ok(())
 }
 
 /// Reports all certificates; the exit code is that of the first one that could not be obtained. `before_service`:

@@ -2,6 +2,7 @@
 //! [`crate::renew::attempt`], the daemon [`crate::renew::daemon`].
 
 use super::certificates::{self, Summary};
+use super::enroll::refuse_sysroot;
 use super::output::renew::RenewReport;
 use super::{CommandRow, Context, Run, options};
 use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
@@ -98,6 +99,7 @@ pub(super) static ROW: CommandRow = CommandRow {
 async fn run(context: &Context<'_>) -> Result<u8> {
     let (ui, env, settings) = (context.ui, context.env, context.settings);
     let host = sysroot(settings)?;
+    refuse_sysroot(&host)?;
     context.say_ignored();
     if settings.is(&DAEMON) {
         let log = |line: &str| ui.say(line);
@@ -164,6 +166,7 @@ async fn renew(request: &mut IssueRequest, world: &IssueContext<'_>) -> Result<I
 fn check(context: &Context<'_>, requests: &[IssueRequest], world: &IssueContext<'_>) -> Result<u8> {
     let mut is_due = false;
     for request in requests {
+        attempt::refuse_missing(request, world.host)?;
         let reason = issue::due(request, world)?;
         let cert = &request.outputs.cert;
         match &reason {

@@ -184,6 +184,15 @@ fn can_enroll(request: &IssueRequest) -> bool {
     request.methods.iter().any(|method| !method.needs_pair())
 }
 
+/// Refuses a request for which there is no certificate, and no way to get one.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn refuse_missing(request: &IssueRequest, host: &Sysroot) -> Result<()> {
+    let is_missing = || matches!(ends::of_file(host, &request.outputs.cert, &[]), FileEnd::Missing);
+    if !can_enroll(request) && is_missing() { Err(nothing_to_renew(request)) } else { Ok(()) }
+}
+
 fn nothing_to_renew(request: &IssueRequest) -> Error {
     Error::failed("there is no certificate to renew")
         .at(text::escape(&request.outputs.cert))

@@ -84,10 +84,13 @@ fn a_fresh_certificate_is_left_alone_and_a_due_one_renews_itself() {
 #[test]
 fn what_cannot_renew_itself_is_enrolled() {
     let scene = Scene::new();
-    let run = renew(&scene).fails(1);
-    run.says(["there is no certificate to renew", "`trustup enroll` gets the first one"]);
+    for run in [renew(&scene), renew(&scene).arg("--check")] {
+        run.fails(1).says(["there is no certificate to renew", "`trustup enroll` gets the first one"]);
+    }
     scene.enroll().ok();
     renew(&scene).ok();
+    let run = Trustup::new(["renew"]).env("HOME", scene.directory.path()).fails(2);
+    run.says(["name the pair, such as `trustup renew --cert FILE --key FILE`"]);
 
     // The key of another certificate: the pair stays as it is until enroll replaces it.
     let good = scene.pair();

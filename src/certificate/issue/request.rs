@@ -132,7 +132,7 @@ pub(crate) fn requests(input: IssueInput<'_>, purpose: Purpose) -> Result<IssueR
                 }
             }
         }
-        _ => chosen(input, certificates, path)?,
+        _ => chosen(input, purpose, certificates, path)?,
     };
     for (table, published) in chosen {
         let request = configured(input, &table, (purpose, published), &ca, &mut asked.warnings);
@@ -279,6 +279,7 @@ fn described(
 /// The certificates that have one of the names, if names are given.
 fn chosen(
     input: IssueInput<'_>,
+    purpose: Purpose,
     mut certificates: Vec<(CertificateTable, Option<&'static MethodRow>)>,
     file: Option<&Path>,
 ) -> Result<Vec<(CertificateTable, Option<&'static MethodRow>)>> {
@@ -287,6 +288,12 @@ fn chosen(
     if settings.has(&CERT) || settings.has(&KEY) {
         return Err(Error::usage("`TRUSTUP_CERT` and `TRUSTUP_KEY` need a method").hint(format!(
             "`trustup enroll {words} NAME…`; without a method, trustup.toml has all settings"
+        )));
+    }
+    if certificates.is_empty() && matches!(purpose, Purpose::Renew) {
+        return Err(Error::usage("no certificate is named").hint(format!(
+            "name the pair, such as `trustup renew --cert FILE --key FILE`, or write a `[[certificate]]` into `{}`",
+            file.unwrap_or(Path::new(DEFAULT)).display()
         )));
     }
     if certificates.is_empty() {
