@@ -143,19 +143,22 @@ impl Daemon<'_> {
         }
         notes.iter().chain(&warnings).for_each(|line| log(line));
         let now = env.now();
-        self.exit_when_expired = exit_when_expired;
-        self.listed = requests.iter().map(|request| request.outputs.cert.clone()).collect();
-        let mut former = std::mem::take(&mut self.idle);
+        let listed = requests.iter().map(|request| request.outputs.cert.clone()).collect();
+        // All of them before anything changes: a record that cannot be read leaves the daemon as it is.
+        let mut entries = Vec::with_capacity(requests.len());
         for request in requests {
-            let known = former.iter().position(|entry| entry.request.outputs.cert == request.outputs.cert);
-            self.idle.push(match known {
-                Some(known) => Entry::new(request, former.swap_remove(known).record, now),
+            let known = self.idle.iter().find(|entry| entry.request.outputs.cert == request.outputs.cert);
+            entries.push(match known {
+                Some(known) => Entry::new(request, known.record.clone(), now),
                 None => {
                     let record = attempt::record_of(&request, self.host)?;
                     Entry::restarted(request, record, now)
                 }
             });
         }
+        self.exit_when_expired = exit_when_expired;
+        self.listed = listed;
+        self.idle = entries;
         Ok(())
     }
 
