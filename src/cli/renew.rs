@@ -9,7 +9,7 @@ use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, req
 use crate::certificate::issue::trust::Recorded;
 use crate::certificate::issue::{self, IssueContext, IssueOutcome, IssueRequest};
 use crate::cli::ui::json::ErrorDetails;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::renew::attempt::{self, Starter};
 use crate::renew::daemon::{self, DaemonContext};
 use crate::settings::Taken;
@@ -153,8 +153,12 @@ async fn run(context: &Context<'_>) -> Result<u8> {
 /// Renews one certificate, and keeps its record.
 async fn renew(request: &mut IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
     let mut record = attempt::record_of(request, world.host)?;
+    let is_known = record.checked.is_some();
     let attempt = attempt::renew(request, world, &mut record, Starter::Caller).await;
-    if !world.dry_run {
+    // A wrong path on the command line leaves nothing beside the file.
+    let is_of_no_use =
+        |error: &Error| !is_known && matches!(error.kind(), ErrorKind::Failed | ErrorKind::Usage);
+    if !world.dry_run && !attempt.done.as_ref().is_err_and(is_of_no_use) {
         attempt::save(&record, request, world);
     }
     let Some(failed) = attempt.failed_hooks.into_iter().next() else { return attempt.done };

@@ -63,6 +63,7 @@ pub(crate) async fn renew(
     };
     let done = match end {
         FileEnd::Missing if !can_enroll(request) => Err(nothing_to_renew(request)),
+        FileEnd::Unreadable(why) if !can_enroll(request) => Err(issue::cannot_be_renewed(request, &why)),
         _ => issue::enroll(request, world).await.and_then(due_and_kept),
     };
     // Told to end: that says nothing about the certificate.

@@ -103,6 +103,14 @@ fn what_cannot_renew_itself_is_enrolled() {
     scene.enroll().ok();
     renew(&scene).arg("--force").ok();
 
+    // A wrong path leaves nothing beside the file.
+    let (cert, key) = (scene.path("junk.crt"), scene.path("junk.key"));
+    for path in [&cert, &key] {
+        write(path, b"junk", 0o600);
+    }
+    renew_at(&scene, &cert, &key).fails(1).says(["the existing certificate cannot be renewed"]);
+    assert!(!scene.path(".junk.crt.renewal.json").exists());
+
     // Half a pair.
     fs::remove_file(scene.path("server.key")).expect("removed");
     renew(&scene).fails(1).says(["there is a certificate without its key"]);

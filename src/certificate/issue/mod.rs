@@ -154,12 +154,7 @@ async fn resume_or_start(
         PairState::Nothing => (None, false, "there was no certificate".to_owned()),
         // Nothing can replace it but its own renewal.
         PairState::Bad(why) if request.methods.iter().all(|method| method.needs_pair()) => {
-            return Err(Error::failed("the existing certificate cannot be renewed")
-                .at(crate::text::escape(&request.outputs.cert))
-                .because(anyhow::anyhow!("{why}"))
-                .hint(
-                    "`trustup enroll` gets a new one in its place; `trustup enroll --help` lists its methods",
-                ));
+            return Err(cannot_be_renewed(request, &why));
         }
         PairState::Bad(why) => {
             cannot_be_used(&why);
@@ -212,6 +207,14 @@ async fn resume_or_start(
 fn verdict_on(good: &Good, request: &IssueRequest, now: i64) -> Verdict {
     let policy = good.chain.first().map_or(request.policy, |leaf| request.policy.about(leaf));
     decide::decide(&good.life, now, policy)
+}
+
+/// The error for a pair that is all that could renew it.
+pub(crate) fn cannot_be_renewed(request: &IssueRequest, why: &str) -> Error {
+    Error::failed("the existing certificate cannot be renewed")
+        .at(crate::text::escape(&request.outputs.cert))
+        .because(anyhow::anyhow!("{why}"))
+        .hint("`trustup enroll` gets a new one in its place; `trustup enroll --help` lists its methods")
 }
 
 /// Whether a good pair with this verdict is kept. One that becomes valid in a minute was issued by the CA a moment ago:
