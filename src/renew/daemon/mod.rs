@@ -42,6 +42,8 @@ const LOOK: i64 = 600;
 
 /// After an error that is not about the certificate; in seconds.
 const HOUR: i64 = 3600;
+/// The least time between two looks at a hook; in seconds.
+const HOOK_PAUSE: i64 = 3;
 
 /// What the daemon works with.
 #[derive(Clone, Copy)]
@@ -252,6 +254,10 @@ async fn attempt_one(context: DaemonContext<'_>, holder: &Holder, mut entry: Ent
             entry.renew_at = context.env.now().saturating_add(HOUR);
         }
     }
+    // A hook that did not get its turn, since another replica renews or nothing could begin, does not keep us busy.
+    let soon = context.env.now().saturating_add(HOOK_PAUSE);
+    let waiting = entry.record.hooks.iter_mut().filter(|hook| hook.next_attempt < soon);
+    waiting.for_each(|hook| hook.next_attempt = soon);
     entry
 }
 
