@@ -161,9 +161,14 @@ async fn renew(request: &mut IssueRequest, world: &IssueContext<'_>) -> Result<I
     if !world.dry_run && !attempt.done.as_ref().is_err_and(is_of_no_use) {
         attempt::save(&record, request, world);
     }
-    let Some(failed) = attempt.failed_hooks.into_iter().next() else { return attempt.done };
-    // The certificate's own error comes first.
-    attempt.done.and_then(|outcome| Err(failed.with_changed(outcome.placed.changed)))
+    // The certificate's own error comes first, then that of the first hook; the others are warnings.
+    let mut failed = attempt.failed_hooks.into_iter();
+    let first = if attempt.done.is_ok() { failed.next() } else { None };
+    failed.for_each(|error| (world.warn)(&error.to_string()));
+    match first {
+        None => attempt.done,
+        Some(error) => attempt.done.and_then(|outcome| Err(error.with_changed(outcome.placed.changed))),
+    }
 }
 
 /// Whether one is due, as the exit code.

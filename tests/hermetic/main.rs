@@ -58,6 +58,7 @@ mod programs;
 mod recommendations;
 mod refused_roots;
 mod renew;
+mod renewal_hooks;
 mod repair;
 mod sequences;
 mod servers;

@@ -367,7 +367,7 @@ pub(crate) fn configured(
     }
     let of_all = input.settings.without(is_of_one);
     let made = request(input, &of_all.over(table.layer.clone()), ca, (purpose, methods), timeout)?;
-    Ok(IssueRequest { hooks: table.hooks.clone(), ..made })
+    Ok(IssueRequest { hooks: Some(table.hooks.clone()), ..made })
 }
 
 /// The secrets of an `enroll` table that cannot be read now.
@@ -448,7 +448,7 @@ fn request(
             .unwrap_or(timeout)
             .saturating_add(settings.wait().unwrap_or_default()),
         force: settings.is(&FORCE),
-        hooks: Vec::new(),
+        hooks: None,
         policy: RenewalPolicy { due: settings.or_default(&DUE), ..RenewalPolicy::default() },
     })
 }

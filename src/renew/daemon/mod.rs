@@ -3,6 +3,7 @@
 //! Per certificate it holds its request and its record, and nothing else: each attempt opens what it needs, and reads
 //! secrets again.
 
+mod certificate;
 mod drift;
 mod entry;
 
@@ -12,38 +13,23 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use self::drift::Drift;
 use self::entry::Entry;
-use super::attempt::{self, Attempt, Starter};
-use super::lease::{self, Claim, Holder, Terms};
-use super::record::RenewalRecord;
-use super::schedule::{self, FailedAttempt, FailureKind};
+use super::attempt;
+use super::lease::Holder;
 use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
-use crate::certificate::issue::trust::Recorded;
-use crate::certificate::issue::{self, IssueAction, IssueContext};
-use crate::certificate::life::Life;
 use crate::error::{Error, Result};
 use crate::host::alarm::Alarm;
 use crate::host::env::Env;
 use crate::host::shutdown::{DaemonRequest, Shutdown};
-use crate::net::NetContext;
-use crate::net::progress::Note;
 use crate::process::Children;
-use crate::random;
-use crate::rootfs::{Sysroot, budget};
+use crate::rootfs::Sysroot;
 use crate::settings::Settings;
-use crate::settings::rows::REQUIRE_PIN;
 use crate::text;
-use crate::trust::bootstrap::trees::Trees;
 use crate::trust::target::sysroot;
 
 /// How many certificates are renewed at the same time.
 const AT_ONCE: usize = 8;
 /// How often files are compared with what was there, in seconds: another program may have replaced a pair.
 const LOOK: i64 = 600;
-
-/// After an error that is not about the certificate; in seconds.
-const HOUR: i64 = 3600;
-/// The least time between two looks at a hook; in seconds.
-const HOOK_PAUSE: i64 = 3;
 
 /// What the daemon works with.
 #[derive(Clone, Copy)]
@@ -98,7 +84,7 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
         while work.len() < AT_ONCE
             && let Some(entry) = daemon.take_due(now)
         {
-            work.push(Box::pin(attempt_one(context, &holder, entry)));
+            work.push(Box::pin(certificate::work(context, &holder, entry)));
         }
         let next = daemon.next(work.len() < AT_ONCE).unwrap_or(next_look).min(next_look);
         // A simulated clock stands still while something is at work.
@@ -238,136 +224,4 @@ impl Daemon<'_> {
         }
         None
     }
-}
-
-/// One certificate, once.
-async fn attempt_one(context: DaemonContext<'_>, holder: &Holder, mut entry: Entry) -> Entry {
-    budget::begin();
-    let name = text::escape(&entry.request.outputs.cert);
-    let say = |line: &str| (context.log)(&format!("{name}: {line}"));
-    match try_one(context, holder, &mut entry, &say).await {
-        // Told to end.
-        _ if context.shutdown.check().is_err() => {}
-        Ok(()) => {}
-        Err(error) => {
-            say(&format!("cannot be renewed: {error}"));
-            entry.renew_at = context.env.now().saturating_add(HOUR);
-        }
-    }
-    // A hook that did not get its turn, since another replica renews or nothing could begin, does not keep us busy.
-    let soon = context.env.now().saturating_add(HOOK_PAUSE);
-    let waiting = entry.record.hooks.iter_mut().filter(|hook| hook.next_attempt < soon);
-    waiting.for_each(|hook| hook.next_attempt = soon);
-    entry
-}
-
-async fn try_one(
-    context: DaemonContext<'_>,
-    holder: &Holder,
-    entry: &mut Entry,
-    say: &(dyn Fn(&str) + Sync),
-) -> Result<()> {
-    let host = sysroot(context.settings)?;
-    let states = Trees::open(context.settings, context.env)?.states()?;
-    let network = NetContext { env: context.env, shutdown: context.shutdown.clone(), note: Note::default() };
-    let world = IssueContext {
-        network,
-        children: context.children,
-        host: &host,
-        recorded: Recorded::of(&states, context.settings.is(&REQUIRE_PIN))?,
-        dry_run: false,
-        say: &|_| {},
-        note: &|_| {},
-        warn: say,
-    };
-    let now = context.env.now();
-    let lease = match claim(entry, holder, &world, now)? {
-        None => None,
-        Some(Claim::Ours(lease)) => Some(lease),
-        Some(Claim::Held(held)) => {
-            let by = held.host.map(|host| format!(" on `{host}`")).unwrap_or_default();
-            let until = text::moment(held.until);
-            say(&format!("another trustup{by} renews it: looking again at {until}"));
-            entry.renew_at = held.until.max(now.saturating_add(1));
-            return Ok(());
-        }
-    };
-    entry.request.force = std::mem::take(&mut entry.is_forced);
-    let attempt = attempt::renew(&mut entry.request, &world, &mut entry.record, Starter::Schedule).await;
-    if let Some(lease) = lease {
-        lease.release(&host, &entry.request.outputs);
-    }
-    entry.renew_at = next(context.env.now(), &attempt, &entry.record)?;
-    entry.record.next_attempt = Some(entry.renew_at);
-    attempt::save(&entry.record, &entry.request, &world);
-    for error in &attempt.failed_hooks {
-        say(&format!("a hook failed, and is run again later: {error}"));
-    }
-    let next = text::moment(entry.renew_at);
-    match (&attempt.done, attempt.is_adopted) {
-        (Ok(outcome), true) => say(&format!("another program replaced the pair: {}", outcome.reason)),
-        (Ok(outcome), false) => {
-            let what = match outcome.action {
-                IssueAction::Issued | IssueAction::TakenUp => "renewed",
-                IssueAction::PlacedAgain => "files corrected",
-                _ => "nothing to do",
-            };
-            say(&format!("{what}: {}; next attempt at {next}", outcome.reason));
-        }
-        (Err(_), _) if context.shutdown.check().is_err() => {}
-        (Err(error), _) => {
-            let note = FailureKind::of(error.kind()).note();
-            say(&format!("could not be renewed: {error}; {note} at {next}"));
-            error.hints().iter().for_each(|hint| say(&format!("  hint: {hint}")));
-        }
-    }
-    Ok(())
-}
-
-/// Claims the renewal of a certificate that is due; `None` if it is not, or if there can be no lease, which a renewal
-/// does not depend on.
-///
-/// # Errors
-/// The request is not possible, or something cannot be read.
-fn claim(entry: &Entry, holder: &Holder, world: &IssueContext<'_>, now: i64) -> Result<Option<Claim>> {
-    let Entry { request, record, .. } = entry;
-    if !entry.is_forced && issue::due(request, world)?.is_none() {
-        return Ok(None);
-    }
-    let life = record.from.zip(record.until).map(|(from, until)| Life { from, until, limit: None });
-    let timeout = i64::try_from(request.timeout.as_secs()).unwrap_or(i64::MAX);
-    let terms = Terms::new(life.as_ref(), record.due.unwrap_or(now), timeout);
-    Ok(lease::claim(world.host, &request.outputs, holder, terms, now).ok())
-}
-
-/// When the certificate is looked at next, seconds since 1970.
-///
-/// # Errors
-/// The system has no randomness.
-fn next(now: i64, attempt: &Attempt, record: &RenewalRecord) -> Result<i64> {
-    let life = record.from.zip(record.until).map(|(from, until)| Life { from, until, limit: None });
-    let millis = |seconds: i64| seconds.saturating_mul(1000);
-    let next = match &attempt.done {
-        Ok(outcome) => {
-            let due = millis(outcome.due.unwrap_or(now));
-            match (&life, outcome.action) {
-                (Some(life), IssueAction::Issued | IssueAction::TakenUp) => {
-                    schedule::after_renewal(life, due, millis(now))
-                }
-                _ => due,
-            }
-        }
-        Err(error) => {
-            let mut random = [0; 8];
-            random::fill(&mut random)?;
-            let failed = FailedAttempt {
-                count: record.failure.as_ref().map_or(1, |failure| failure.count),
-                kind: FailureKind::of(error.kind()),
-                retry_after: error.retry_after(),
-            };
-            schedule::after_failure(life.as_ref(), failed, millis(now), u64::from_ne_bytes(random))
-        }
-    };
-    // Rounded up: what is due in the next second is not looked at in this one.
-    Ok((next.saturating_add(999) / 1000).max(now.saturating_add(1)))
 }

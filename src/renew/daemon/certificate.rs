@@ -1,0 +1,193 @@
+//! What the daemon does for one certificate whose time has come: its renewal, or only hooks that are left.
+
+use super::DaemonContext;
+use super::entry::Entry;
+use crate::certificate::issue::trust::Recorded;
+use crate::certificate::issue::{self, IssueAction, IssueContext};
+use crate::certificate::life::Life;
+use crate::error::{Error, Result};
+use crate::net::NetContext;
+use crate::net::progress::Note;
+use crate::random;
+use crate::renew::attempt::{self, Attempt, Starter};
+use crate::renew::hooks;
+use crate::renew::lease::{self, Claim, Holder, Terms};
+use crate::renew::record::RenewalRecord;
+use crate::renew::schedule::{self, FailedAttempt, FailureKind};
+use crate::rootfs::budget;
+use crate::settings::rows::REQUIRE_PIN;
+use crate::text;
+use crate::trust::bootstrap::trees::Trees;
+use crate::trust::target::sysroot;
+
+/// Says a line about one certificate.
+type Say<'a> = &'a (dyn Fn(&str) + Sync);
+
+/// Does what is due for the certificate, and returns it with the next moment of each thing.
+pub(super) async fn work(context: DaemonContext<'_>, holder: &Holder, mut entry: Entry) -> Entry {
+    budget::begin();
+    let name = text::escape(&entry.request.outputs.cert);
+    let say = |line: &str| (context.log)(&format!("{name}: {line}"));
+    let done = begin(context, holder, &mut entry, &say).await;
+    if context.shutdown.check().is_err() {
+        return entry;
+    }
+    if let Err(error) = done {
+        could_not_begin(&mut entry, &error, context.env.now(), &say);
+    }
+    entry
+}
+
+/// # Errors
+/// Nothing could begin: the state of trustup cannot be read, or the request is not possible.
+async fn begin(context: DaemonContext<'_>, holder: &Holder, entry: &mut Entry, say: Say<'_>) -> Result<()> {
+    let host = sysroot(context.settings)?;
+    let states = Trees::open(context.settings, context.env)?.states()?;
+    let network = NetContext { env: context.env, shutdown: context.shutdown.clone(), note: Note::default() };
+    let world = IssueContext {
+        network,
+        children: context.children,
+        host: &host,
+        recorded: Recorded::of(&states, context.settings.is(&REQUIRE_PIN))?,
+        dry_run: false,
+        say: &|_| {},
+        note: &|_| {},
+        warn: say,
+    };
+    // A hook that is left does not make the daemon ask a CA.
+    if entry.renew_at <= context.env.now() {
+        return renew(context, holder, entry, &world, say).await;
+    }
+    let failed = attempt::run_hooks(&entry.request, &world, &mut entry.record, Starter::Schedule).await;
+    attempt::save(&entry.record, &entry.request, &world);
+    say_failed_hooks(&failed, say);
+    Ok(())
+}
+
+/// Renews the certificate if it is due, or was requested by force, unless another replica does.
+async fn renew(
+    context: DaemonContext<'_>,
+    holder: &Holder,
+    entry: &mut Entry,
+    world: &IssueContext<'_>,
+    say: Say<'_>,
+) -> Result<()> {
+    let now = context.env.now();
+    let lease = match claim(entry, holder, world, now)? {
+        None => None,
+        Some(Claim::Ours(lease)) => Some(lease),
+        Some(Claim::Held(held)) => {
+            let by = held.host.map(|host| format!(" on `{host}`")).unwrap_or_default();
+            let until = text::moment(held.until);
+            say(&format!("another trustup{by} renews it: looking again at {until}"));
+            entry.renew_at = held.until.max(now.saturating_add(1));
+            return Ok(());
+        }
+    };
+    entry.request.force = std::mem::take(&mut entry.is_forced);
+    let attempt = attempt::renew(&mut entry.request, world, &mut entry.record, Starter::Schedule).await;
+    if let Some(lease) = lease {
+        lease.release(world.host, &entry.request.outputs);
+    }
+    entry.renew_at = next(context.env.now(), &attempt, &entry.record);
+    entry.record.next_attempt = Some(entry.renew_at);
+    attempt::save(&entry.record, &entry.request, world);
+    say_failed_hooks(&attempt.failed_hooks, say);
+    let next = text::moment(entry.renew_at);
+    match (&attempt.done, attempt.is_adopted) {
+        (Ok(outcome), true) => say(&format!("another program replaced the pair: {}", outcome.reason)),
+        (Ok(outcome), false) => {
+            let what = match outcome.action {
+                IssueAction::Issued | IssueAction::TakenUp => "renewed",
+                IssueAction::PlacedAgain => "files corrected",
+                _ => "nothing to do",
+            };
+            say(&format!("{what}: {}; next attempt at {next}", outcome.reason));
+        }
+        (Err(_), _) if context.shutdown.check().is_err() => {}
+        (Err(error), _) => say_failure(error, &next, say),
+    }
+    Ok(())
+}
+
+/// As a failed attempt, but the disk knows nothing of it: it may be what failed.
+fn could_not_begin(entry: &mut Entry, error: &Error, now: i64, say: Say<'_>) {
+    if entry.renew_at <= now {
+        attempt::note_failure(&mut entry.record, error, now);
+        entry.renew_at = after_failure(error, &entry.record, now);
+        entry.record.next_attempt = Some(entry.renew_at);
+        say_failure(error, &text::moment(entry.renew_at), say);
+    } else {
+        say(&format!("a hook cannot be run now, and is run later: {error}"));
+    }
+    hooks::postpone(&mut entry.record.hooks, now);
+}
+
+fn say_failure(error: &Error, next: &str, say: Say<'_>) {
+    let note = FailureKind::of(error.kind()).note();
+    say(&format!("could not be renewed: {error}; {note} at {next}"));
+    error.hints().iter().for_each(|hint| say(&format!("  hint: {hint}")));
+}
+
+fn say_failed_hooks(failed: &[Error], say: Say<'_>) {
+    for error in failed {
+        say(&format!("a hook failed, and is run again later: {error}"));
+    }
+}
+
+/// Claims the renewal of a certificate that is due; `None` if it is not, or if there can be no lease, which a renewal
+/// does not depend on.
+///
+/// # Errors
+/// The request is not possible, or something cannot be read.
+fn claim(entry: &Entry, holder: &Holder, world: &IssueContext<'_>, now: i64) -> Result<Option<Claim>> {
+    let Entry { request, record, .. } = entry;
+    if !entry.is_forced && issue::due(request, world)?.is_none() {
+        return Ok(None);
+    }
+    let life = life(record);
+    let timeout = i64::try_from(request.timeout.as_secs()).unwrap_or(i64::MAX);
+    let terms = Terms::new(life.as_ref(), record.due.unwrap_or(now), timeout);
+    Ok(lease::claim(world.host, &request.outputs, holder, terms, now).ok())
+}
+
+/// When the certificate is looked at next, seconds since 1970.
+fn next(now: i64, attempt: &Attempt, record: &RenewalRecord) -> i64 {
+    match &attempt.done {
+        Ok(outcome) => {
+            let due = millis(outcome.due.unwrap_or(now));
+            let due = match (life(record), outcome.action) {
+                (Some(life), IssueAction::Issued | IssueAction::TakenUp) => {
+                    schedule::after_renewal(&life, due, millis(now))
+                }
+                _ => due,
+            };
+            seconds(due, now)
+        }
+        Err(error) => after_failure(error, record, now),
+    }
+}
+
+/// When it is tried again after the failure that `record` knows already, seconds since 1970.
+fn after_failure(error: &Error, record: &RenewalRecord, now: i64) -> i64 {
+    let failed = FailedAttempt {
+        count: record.failure.as_ref().map_or(1, |failure| failure.count),
+        kind: FailureKind::of(error.kind()),
+        retry_after: error.retry_after(),
+    };
+    let next = schedule::after_failure(life(record).as_ref(), failed, millis(now), random::jitter());
+    seconds(next, now)
+}
+
+fn life(record: &RenewalRecord) -> Option<Life> {
+    record.from.zip(record.until).map(|(from, until)| Life { from, until, limit: None })
+}
+
+fn millis(seconds: i64) -> i64 {
+    seconds.saturating_mul(1000)
+}
+
+/// Rounded up: what is due in the next second is not looked at in this one.
+fn seconds(millis: i64, now: i64) -> i64 {
+    (millis.saturating_add(999) / 1000).max(now.saturating_add(1))
+}
