@@ -1,10 +1,11 @@
 //! `trustup renew`: keeps certificates fresh: once, by a timer, or as a daemon. This is the command line; one attempt is
 //! [`crate::renew::attempt`], the daemon [`crate::renew::daemon`].
 
+use super::bootstrap;
 use super::certificates::{self, Summary};
 use super::enroll::refuse_sysroot;
 use super::output::renew::RenewReport;
-use super::{CommandRow, Context, Run, options};
+use super::{CommandRow, Context, GLOBAL, Run, options, settings_of};
 use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
 use crate::certificate::issue::trust::Recorded;
 use crate::certificate::issue::{self, IssueContext, IssueOutcome, IssueRequest};
@@ -12,13 +13,13 @@ use crate::cli::ui::json::ErrorDetails;
 use crate::error::{Error, ErrorKind, Result};
 use crate::renew::attempt::{self, Starter};
 use crate::renew::daemon::{self, DaemonContext};
-use crate::settings::Taken;
 use crate::settings::rows::{
     ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, CHECK,
     CONFIG, DAEMON, DUE, EXIT_WHEN_EXPIRED, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT,
     NAMES, NO_MTLS, NOT_DUE_EXIT, OWNER, PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL,
-    REKEY, REQUIRE_PIN,
+    REFRESH_TRUST, REKEY, REQUIRE_PIN,
 };
+use crate::settings::{Settings, Taken};
 use crate::trust::target::sysroot;
 
 const WHEN: &str = "When";
@@ -56,6 +57,7 @@ fn all() -> Vec<Taken> {
         FORCE.taken_as("Renew it even if it is not due").under(WHEN),
         DAEMON.taken().under(WHEN),
         EXIT_WHEN_EXPIRED.taken().under(WHEN),
+        REFRESH_TRUST.taken().under(WHEN),
         CHECK.taken().under(WHEN),
         NOT_DUE_EXIT.taken().under(WHEN),
         REKEY.taken().under(WHEN),
@@ -103,9 +105,11 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     context.say_ignored();
     if settings.is(&DAEMON) {
         let log = |line: &str| ui.say(line);
+        let bootstrap = of_bootstrap(context)?;
         let daemon = DaemonContext {
             env,
             settings,
+            bootstrap: &bootstrap,
             shutdown: context.shutdown,
             children: context.children,
             log: &log,
@@ -114,7 +118,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         return Ok(0);
     }
     context.shutdown.handle()?;
-    let input = IssueInput { env, settings, host: Some(&host), renew: None };
+    let input = IssueInput { env, settings, host: Some(&host), file: None };
     let IssueRequests { mut requests, notes, details, warnings, .. } = requests(input, Purpose::Renew)?;
     details.iter().for_each(|note| ui.detail(note));
     notes.iter().for_each(|note| ui.say(note));
@@ -148,6 +152,15 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     }
     let summary = certificates::summarize(context, ROW.name, requests.iter().zip(results).collect());
     report(context, summary)
+}
+
+/// What `trustup bootstrap` without options would get here: the options of this command are about its certificates, but for
+/// those of all commands and for the file.
+fn of_bootstrap(context: &Context<'_>) -> Result<Settings> {
+    let shared = [CONFIG.taken(), ALLOW_SHARED_CONFIG.taken()];
+    let is_shared = |name: &str| GLOBAL.iter().chain(&shared).any(|taken| taken.row.spec().name == name);
+    let given = context.settings.without(|name| !is_shared(name));
+    Ok(given.above(&settings_of(&bootstrap::ROW, context.env)?))
 }
 
 /// Renews one certificate, and keeps its record.

@@ -21,6 +21,8 @@ pub(crate) enum Change {
     Renewed,
     /// Another program replaced the pair.
     Replaced,
+    /// Roots came or went; the certificate is as it was.
+    TrustChanged,
 }
 
 impl Change {
@@ -30,6 +32,7 @@ impl Change {
             Change::Enrolled => "enrolled",
             Change::Renewed => "renewed",
             Change::Replaced => "replaced",
+            Change::TrustChanged => "trust-changed",
         }
     }
 }
@@ -66,6 +69,15 @@ pub(crate) fn queue(pending: &mut Vec<PendingHook>, hooks: &[Hook], note: &Chang
     for hook in hooks {
         let earlier = pending.iter().position(|pending| pending.command == hook.command);
         let earlier = earlier.map(|earlier| pending.remove(earlier));
+        // A change of the certificate says more than one of the roots.
+        if let (Some(earlier), Change::TrustChanged) = (&earlier, note.change)
+            && earlier.event != note.change.word()
+        {
+            let reason = format!("{}; {}", earlier.reason, note.reason);
+            let (attempts, next_attempt, error) = (0, note.at, None);
+            pending.push(PendingHook { reason, attempts, next_attempt, error, ..earlier.clone() });
+            continue;
+        }
         // The service has not seen what was between.
         let oldest = earlier
             .and_then(|earlier| earlier.old_serial.zip(earlier.old_until))

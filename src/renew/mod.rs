@@ -8,3 +8,4 @@ pub(crate) mod hooks;
 pub(crate) mod lease;
 pub(crate) mod record;
 pub(crate) mod schedule;
+pub(crate) mod trust_refresh;

@@ -70,6 +70,7 @@ mod streams;
 mod surroundings;
 mod sysroots;
 mod token;
+mod trust_refresh;
 mod unknown;
 mod variables;
 mod versions;

@@ -6,6 +6,7 @@
 mod certificate;
 mod drift;
 mod entry;
+mod trust;
 
 use std::pin::Pin;
 
@@ -13,9 +14,11 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use self::drift::Drift;
 use self::entry::Entry;
-use super::attempt;
+use self::trust::{TrustEntry, TrustTerms};
+use super::hooks::{self, Change, ChangeNote};
 use super::lease::Holder;
-use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
+use super::{attempt, trust_refresh};
+use crate::certificate::issue::request::{DaemonTerms, IssueInput, IssueRequests, Purpose, requests};
 use crate::error::{Error, Result};
 use crate::host::alarm::Alarm;
 use crate::host::env::Env;
@@ -38,6 +41,8 @@ pub(crate) struct DaemonContext<'a> {
     pub(crate) env: &'a Env,
     /// Command line and environment.
     pub(crate) settings: &'a Settings,
+    /// What `trustup bootstrap` without options would get from them.
+    pub(crate) bootstrap: &'a Settings,
     /// The signals that end it.
     pub(crate) shutdown: &'a Shutdown,
     /// The owner of hooks.
@@ -47,7 +52,14 @@ pub(crate) struct DaemonContext<'a> {
 }
 
 /// What is at work.
-type Work<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Entry> + 'a>>>;
+type Work<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Finished> + 'a>>>;
+
+/// What comes back from work.
+enum Finished {
+    Certificate(Box<Entry>),
+    /// With what changed, if anything did.
+    Trust(TrustEntry, Option<String>),
+}
 
 /// Renews all configured certificates until a signal ends it.
 ///
@@ -63,6 +75,11 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
         listed: Vec::new(),
         exit_when_expired: false,
         asked: 0,
+        at_work: 0,
+        trust: None,
+        trust_terms: None,
+        is_trust_at_work: false,
+        trust_changes: Vec::new(),
     };
     daemon.load()?;
     let alarm = Alarm::new(context.env);
@@ -81,19 +98,30 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
             daemon.compare_files(now);
             next_look = now.saturating_add(LOOK);
         }
-        while work.len() < AT_ONCE
-            && let Some(entry) = daemon.take_due(now)
-        {
-            work.push(Box::pin(certificate::work(context, &holder, entry)));
+        while let Some(entry) = daemon.take_due(now) {
+            let holder = &holder;
+            work.push(Box::pin(async move {
+                Finished::Certificate(Box::new(certificate::work(context, holder, entry).await))
+            }));
         }
-        let next = daemon.next(work.len() < AT_ONCE).unwrap_or(next_look).min(next_look);
+        // Beside the certificates, never before them.
+        if let Some(entry) = daemon.take_due_trust(now) {
+            work.push(Box::pin(async move {
+                let (entry, changed) = trust::work(context, entry).await;
+                Finished::Trust(entry, changed)
+            }));
+        }
+        let next = daemon.next().unwrap_or(next_look).min(next_look);
         // A simulated clock stands still while something is at work.
         let may_sleep = context.env.has_system_clock() || work.is_empty();
         tokio::select! {
             biased;
             _ = context.shutdown.requested() => break,
             asked = signals.next() => daemon.asked(asked),
-            Some(entry) = work.next(), if !work.is_empty() => expired = daemon.take_back(entry),
+            Some(finished) = work.next(), if !work.is_empty() => match finished {
+                Finished::Certificate(entry) => expired = daemon.take_back(*entry),
+                Finished::Trust(entry, changed) => daemon.take_back_trust(entry, changed),
+            },
             () = alarm.until(next), if may_sleep => {}
         }
     }
@@ -114,6 +142,15 @@ struct Daemon<'a> {
     exit_when_expired: bool,
     /// How often a signal asked to renew all certificates.
     asked: u64,
+    /// How many certificates are at work.
+    at_work: usize,
+    /// The trust stores, if they are to be refreshed and not at work.
+    trust: Option<TrustEntry>,
+    /// What the configuration says of them now.
+    trust_terms: Option<TrustTerms>,
+    is_trust_at_work: bool,
+    /// What changed in them since the start.
+    trust_changes: Vec<String>,
 }
 
 impl Daemon<'_> {
@@ -123,10 +160,16 @@ impl Daemon<'_> {
     /// It cannot be used; nothing is changed.
     fn load(&mut self) -> Result<()> {
         let DaemonContext { env, settings, log, .. } = self.context;
-        let input = IssueInput { env, settings, host: Some(self.host), renew: None };
-        let IssueRequests { requests, notes, warnings, exit_when_expired, .. } =
-            requests(input, Purpose::Renew)?;
-        if requests.is_empty() {
+        let input = IssueInput { env, settings, host: Some(self.host), file: None };
+        let IssueRequests { requests, notes, warnings, daemon, .. } = requests(input, Purpose::Renew)?;
+        let DaemonTerms { exit_when_expired, refresh_trust, hooks } = daemon;
+        // With certificates, each hook belongs to one of them.
+        let hooks = if requests.is_empty() { hooks } else { Vec::new() };
+        let trust_terms = refresh_trust.map(|every| TrustTerms { every, hooks });
+        if trust_terms.is_some() {
+            trust_refresh::check(self.context.bootstrap, env)?;
+        }
+        if requests.is_empty() && trust_terms.is_none() {
             return Err(Error::usage("no certificate is requested"));
         }
         notes.iter().chain(&warnings).for_each(|line| log(line));
@@ -144,9 +187,23 @@ impl Daemon<'_> {
                 }
             });
         }
+        // A service that several certificates share is told once of new roots.
+        let mut told = Vec::new();
+        for entry in &mut entries {
+            let hooks = entry.request.hooks.iter().flatten();
+            entry.trust_changes = self.trust_changes.len();
+            entry.trust_hooks = hooks.filter(|hook| !told.contains(&hook.command)).cloned().collect();
+            told.extend(entry.trust_hooks.iter().map(|hook| hook.command.clone()));
+        }
         self.exit_when_expired = exit_when_expired;
         self.listed = listed;
         self.idle = entries;
+        self.trust = match (self.trust.take(), &trust_terms) {
+            (Some(entry), Some(terms)) => Some(entry.with(terms.clone(), now)),
+            (None, Some(terms)) if !self.is_trust_at_work => Some(TrustEntry::new(terms.clone(), now)),
+            _ => None,
+        };
+        self.trust_terms = trust_terms;
         Ok(())
     }
 
@@ -158,6 +215,7 @@ impl Daemon<'_> {
                 self.asked += 1;
                 self.idle.iter_mut().for_each(|entry| entry.is_forced = true);
                 self.look_at_all(now);
+                self.trust.iter_mut().for_each(|trust| trust.refresh_at = now);
             }
             DaemonRequest::Reload => match self.load() {
                 Ok(()) => (self.context.log)("SIGHUP: the configuration was read again"),
@@ -170,6 +228,7 @@ impl Daemon<'_> {
 
     fn look_at_all(&mut self, now: i64) {
         self.idle.iter_mut().for_each(|entry| entry.renew_at = now);
+        self.trust.iter_mut().for_each(|trust| trust.bound(now));
     }
 
     /// Looks at certificates whose files another program changed.
@@ -184,21 +243,50 @@ impl Daemon<'_> {
 
     /// A certificate for which something is to be done now: the one that waits longest.
     fn take_due(&mut self, now: i64) -> Option<Entry> {
+        if self.at_work >= AT_ONCE {
+            return None;
+        }
         let (first, _) = self.idle.iter().enumerate().min_by_key(|(_, entry)| entry.next())?;
         (self.idle[first].next() <= now).then(|| {
             let mut entry = self.idle.swap_remove(first);
             entry.asked = self.asked;
+            entry.trust_changes = self.trust_changes.len();
+            self.at_work += 1;
             entry
         })
     }
 
-    /// When something is to be done next, if there is room for it.
-    fn next(&self, has_room: bool) -> Option<i64> {
-        self.idle.iter().filter(|_| has_room).map(Entry::next).min()
+    fn take_due_trust(&mut self, now: i64) -> Option<TrustEntry> {
+        let entry = self.trust.take_if(|entry| entry.next() <= now)?;
+        self.is_trust_at_work = true;
+        Some(entry)
+    }
+
+    /// When something is to be done next for which there is room.
+    fn next(&self) -> Option<i64> {
+        let certificates = self.idle.iter().filter(|_| self.at_work < AT_ONCE).map(Entry::next);
+        certificates.chain(self.trust.iter().map(TrustEntry::next)).min()
+    }
+
+    fn take_back_trust(&mut self, entry: TrustEntry, changed: Option<String>) {
+        let now = self.context.env.now();
+        self.is_trust_at_work = false;
+        // After a reload there may be other terms, or none.
+        self.trust = self.trust_terms.clone().map(|terms| entry.with(terms, now));
+        let Some(reason) = changed else { return };
+        self.host.look_again();
+        self.trust_changes.push(reason);
+        for entry in &mut self.idle {
+            tell_hooks(entry, &self.trust_changes, now);
+            if let Err(error) = entry.record.write(self.host, &entry.request.outputs.cert) {
+                (self.context.log)(&format!("the state of the renewal could not be recorded: {error}"));
+            }
+        }
     }
 
     /// Returns why the daemon ends, if it does.
     fn take_back(&mut self, mut entry: Entry) -> Option<Error> {
+        self.at_work -= 1;
         self.host.look_again();
         entry.remember_files(self.host);
         // A signal came while it was at work: what was done may be older than what the signal is about.
@@ -206,6 +294,7 @@ impl Daemon<'_> {
             entry.is_forced = true;
             entry.renew_at = self.context.env.now();
         }
+        tell_hooks(&mut entry, &self.trust_changes, self.context.env.now());
         let is_listed = self.listed.contains(&entry.request.outputs.cert);
         // After a reload there is a newer request for it.
         let is_known = self.idle.iter().any(|idle| idle.request.outputs.cert == entry.request.outputs.cert);
@@ -223,5 +312,16 @@ impl Daemon<'_> {
             self.idle.push(entry);
         }
         None
+    }
+}
+
+/// Queues the hooks of a certificate for changes of the trust stores that it was not told of.
+fn tell_hooks(entry: &mut Entry, changes: &[String], now: i64) {
+    let new = changes.get(entry.trust_changes..).unwrap_or_default();
+    entry.trust_changes = changes.len();
+    if !new.is_empty() {
+        let reason = new.join("; ");
+        let note = ChangeNote { change: Change::TrustChanged, reason: &reason, old: None, at: now };
+        hooks::queue(&mut entry.record.hooks, &entry.trust_hooks, &note);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::duration;
 use crate::error::{Error, Result};
@@ -78,7 +79,12 @@ pub(crate) static EXIT_WHEN_EXPIRED: Opt<bool> = Opt::switch("exit-when-expired"
     .help("End the daemon with an error when a certificate has expired and cannot be renewed, so that an orchestrator restarts it");
 pub(crate) static DAEMON: Opt<bool> = Opt::switch("daemon")
     .never(Reason::OneRun)
+    .excludes(&["check", "dry-run", "force", "not-due-exit"])
     .help("Keep running, and renew each certificate when it is due");
+pub(crate) static REFRESH_TRUST: Opt<Duration> =
+    Opt::new("refresh-trust", "DURATION", "a duration of one minute or more, such as `24h`", refresh)
+        .keys(&["trust.refresh"])
+        .help("How often a daemon gets the roots of the configured sources again, as `trustup bootstrap` without options does [default: never]");
 pub(crate) static CHECK: Opt<bool> = Opt::switch("check")
     .never(Reason::OneRun)
     .help("Only look: exit 0 if one is due, 3 if none is; no server is asked");
@@ -86,6 +92,12 @@ pub(crate) static NOT_DUE_EXIT: Opt<u8> =
     Opt::new("not-due-exit", "CODE", "an exit code, 0 to 255", exit_code)
         .integers(10)
         .help("The exit code if nothing was due [default: 0]");
+
+fn refresh(text: &str) -> Result<Duration> {
+    let every = duration::parse(text).map_err(Error::usage)?;
+    let limits = Duration::from_secs(60)..=Duration::from_secs(366 * 86_400);
+    if limits.contains(&every) { Ok(every) } else { Err(Error::usage("expected one minute to one year")) }
+}
 
 fn exit_code(text: &str) -> Result<u8> {
     text.parse().map_err(|error: std::num::ParseIntError| {
