@@ -209,15 +209,15 @@ impl Recorded {
 
     /// The recorded roots that came from this CA.
     fn of_this_ca(&self, url: &Url) -> Vec<Certificate> {
-        self.from_ca(url, &["/", "/roots"])
+        self.sourced_at(url, &["/", "/roots"])
     }
 
     /// The recorded roots of this CA's list, which bootstrap was told to take all of.
     fn announced_by(&self, url: &Url) -> Vec<Certificate> {
-        self.from_ca(url, &["/roots"])
+        self.sourced_at(url, &["/roots"])
     }
 
-    fn from_ca(&self, url: &Url, paths: &[&str]) -> Vec<Certificate> {
+    fn sourced_at(&self, url: &Url, paths: &[&str]) -> Vec<Certificate> {
         // A recorded source has no secrets, and may end its host with a dot.
         let is_of_this = |id: &String| {
             Url::parse(id)
