@@ -18,6 +18,7 @@ mod guards;
 mod hints;
 mod renew;
 mod renewal;
+mod renewal_chaos;
 mod same_as_step_ca;
 mod spelling;
 mod token;

@@ -10,6 +10,7 @@ pub mod der;
 pub mod dev_ca;
 pub mod elf;
 pub mod enrollment;
+pub mod gate;
 pub mod go;
 pub mod guard;
 pub mod guide;

@@ -24,6 +24,7 @@ const GIT: &str = "application/x-git-upload-pack-advertisement";
 /// What every request gets.
 #[derive(Clone)]
 struct Answer {
+    status: &'static str,
     kind: &'static str,
     body: String,
 }
@@ -64,7 +65,7 @@ impl TlsServer {
         let stop = Arc::new(AtomicBool::new(false));
         let accepted = Arc::new(AtomicUsize::new(0));
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let body = Arc::new(Mutex::new(Answer { kind: GIT, body: ANSWER.to_owned() }));
+        let body = Arc::new(Mutex::new(Answer { status: "200 OK", kind: GIT, body: ANSWER.to_owned() }));
         let (stopped, counted, answers) = (Arc::clone(&stop), Arc::clone(&accepted), Arc::clone(&body));
         let refused = Arc::new(AtomicUsize::new(0));
         let (seen, ended) = (Arc::clone(&requests), Arc::clone(&refused));
@@ -117,7 +118,15 @@ impl TlsServer {
 
     /// A page of HTML for later requests.
     pub fn serve_page(&self, html: &str) {
-        *self.body.lock().expect("lock") = Answer { kind: "text/html; charset=utf-8", body: html.to_owned() };
+        let body = html.to_owned();
+        *self.body.lock().expect("lock") =
+            Answer { status: "200 OK", kind: "text/html; charset=utf-8", body };
+    }
+
+    /// An internal error for later requests.
+    pub fn serve_error(&self) {
+        let (kind, body) = ("text/plain", "database is closed".to_owned());
+        *self.body.lock().expect("lock") = Answer { status: "500 Internal Server Error", kind, body };
     }
 
     /// How often a client has asked for this path.
@@ -170,7 +179,8 @@ fn answer(
     let mut stream = reader.into_inner();
     write!(
         stream,
-        "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+        "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+        answer.status,
         answer.kind,
         answer.body.len(),
         answer.body

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::{Authority, Daemon, Port, directory, get, go_program, passes, step, wait_for, write};
 use crate::ca::{self, Root, root_params};
+use crate::tls_server::TlsServer;
 
 /// Where the CA keeps what it has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,6 +231,21 @@ impl StepCa {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
         let stopped = now();
         wait_for("the next second", || (now() > stopped).then_some(()));
+        self.start_again();
+    }
+
+    /// A server in its name that answers every request with an internal error.
+    pub fn failing_double(&self) -> TlsServer {
+        let double = TlsServer::start(&self.root);
+        double.serve_error();
+        double
+    }
+
+    /// Forgets what it has issued: it starts with an empty database.
+    pub fn lose_database(&mut self) {
+        self.stop();
+        let database = self.directory.path().join("db");
+        std::fs::remove_dir_all(&database).or_else(|_| std::fs::remove_file(&database)).expect("a database");
         self.start_again();
     }
 
