@@ -2,6 +2,7 @@
 
 use super::hooks::{self, Change, ChangeNote, HookContext, HookQueue};
 use super::record::{FailedAttempts, PendingHook, RenewalRecord, SuggestedWindow, kind_word};
+use super::schedule;
 use crate::certificate::decide::{self, Due, RenewalPolicy};
 use crate::certificate::ends::{self, FileEnd};
 use crate::certificate::issue::advice;
@@ -11,12 +12,15 @@ use crate::error::{Error, Result};
 use crate::host::privilege;
 use crate::net::NetContext;
 use crate::pki::cert::Certificate;
+use crate::random;
 use crate::rootfs::{Sysroot, split};
 use crate::settings::Hook;
 use crate::text;
 
 /// In seconds; no CA's advice counts longer.
 const DAY: i64 = 24 * 3600;
+/// In seconds; a question that could not be asked is asked again then.
+const HOUR: i64 = 3600;
 
 /// What happened to one certificate.
 #[derive(Debug)]
@@ -163,6 +167,37 @@ impl HookQueue for CertificateHooks<'_> {
     }
 }
 
+/// Asks the CA when it wants the certificate of `request` renewed, if it was not asked lately, and returns when the
+/// schedule renews it (seconds since 1970); `None` if there is none.
+pub(crate) async fn look_for_advice(
+    request: &mut IssueRequest,
+    world: &IssueContext<'_>,
+    record: &mut RenewalRecord,
+) -> Option<i64> {
+    let end = ends::of_file(world.host, &request.outputs.cert, &[]);
+    let FileEnd::Known { leaf, life } = &end else { return None };
+    ask_for_advice(request, world, record, (leaf, life)).await;
+    request.policy = policy(request.policy.due, &end, record, Starter::Schedule);
+    record.due = Some(decide::due_millis(life, request.policy).div_euclid(1000));
+    record.due
+}
+
+/// When the CA is to be asked next when it wants its certificate renewed, seconds since 1970; `None` for never.
+pub(crate) fn next_question(request: &IssueRequest, record: &RenewalRecord, now: i64) -> Option<i64> {
+    if !request.methods.iter().any(|method| method.has_renewal_info()) {
+        return None;
+    }
+    let known = record.window.as_ref().filter(|window| Some(&window.serial) == record.serial.as_ref());
+    Some(match (known, record.life()) {
+        (Some(window), _) => window.again.clamp(now.saturating_add(1), now.saturating_add(DAY)),
+        (None, Some(life)) => {
+            let first = schedule::first_question(&life, now.saturating_mul(1000), random::jitter());
+            (first.saturating_add(999) / 1000).max(now.saturating_add(1))
+        }
+        (None, None) => return None,
+    })
+}
+
 /// Asks the CA when it wants the certificate renewed, at most hourly, and draws the moment.
 async fn ask_for_advice(
     request: &IssueRequest,
@@ -170,6 +205,9 @@ async fn ask_for_advice(
     record: &mut RenewalRecord,
     (leaf, life): (&Certificate, &Life),
 ) {
+    if !request.methods.iter().any(|method| method.has_renewal_info()) {
+        return;
+    }
     let now = world.network.env.now();
     let serial = serial(leaf);
     let is_known = |window: &SuggestedWindow| {
@@ -180,8 +218,20 @@ async fn ask_for_advice(
     }
     let info = match advice::renewal_info(request, world).await {
         Ok(Some(info)) => info,
-        // What is wrong is reported by the renewal itself.
-        Ok(None) | Err(_) => return,
+        // It came from elsewhere.
+        Ok(None) => {
+            let (start, end, chosen) = (None, None, None);
+            let again = now.saturating_add(DAY);
+            record.window = Some(SuggestedWindow { serial, start, end, chosen, again });
+            return;
+        }
+        // What is wrong is reported by the renewal itself. What the CA said earlier stays.
+        Err(_) => {
+            let again = now.saturating_add(HOUR);
+            let earlier = record.window.take().filter(|window| window.serial == serial);
+            record.window = earlier.map(|earlier| SuggestedWindow { again, ..earlier });
+            return;
+        }
     };
     if let Some(problem) = &info.problem {
         (world.say)(&format!("the CA's advice on when to renew is ignored: {problem}"));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::life::Life;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::directory::Attributes;
@@ -137,6 +138,11 @@ pub(crate) fn kind_word(kind: ErrorKind) -> &'static str {
 }
 
 impl RenewalRecord {
+    /// The life of the certificate, if it is known.
+    pub(crate) fn life(&self) -> Option<Life> {
+        self.from.zip(self.until).map(|(from, until)| Life { from, until, limit: None })
+    }
+
     /// The path of the record of the certificate at `cert`.
     pub(crate) fn path(cert: &str) -> String {
         let (parent, name) = split(cert);

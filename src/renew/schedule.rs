@@ -131,6 +131,13 @@ pub(crate) fn after_renewal(life: &Life, due: i64, obtained: i64) -> i64 {
     obtained.saturating_add(LASTING.longest(Some(life), obtained))
 }
 
+/// When a CA is asked first what it thinks of a certificate that came at `now`: soon, since it is free to want it replaced
+/// at once, but not in the same moment.
+pub(crate) fn first_question(life: &Life, now: i64, random: u64) -> i64 {
+    let least = PASSING.least(Some(life));
+    now.saturating_add(drawn(least / 2..=least, random))
+}
+
 /// When to try again after a restart: the recorded moment, unless the clock was set back since. `last`: the last attempt.
 pub(crate) fn after_restart(life: Option<&Life>, last: i64, recorded: i64, now: i64) -> i64 {
     let latest = LASTING.longest(life, now).max(longest_answer(life, now)).saturating_mul(2);

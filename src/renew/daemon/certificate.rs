@@ -4,7 +4,6 @@ use super::DaemonContext;
 use super::entry::Entry;
 use crate::certificate::issue::trust::Recorded;
 use crate::certificate::issue::{self, IssueAction, IssueContext};
-use crate::certificate::life::Life;
 use crate::error::{Error, Result};
 use crate::net::NetContext;
 use crate::net::progress::Note;
@@ -54,14 +53,32 @@ async fn begin(context: DaemonContext<'_>, holder: &Holder, entry: &mut Entry, s
         note: &|_| {},
         warn: say,
     };
-    // A hook that is left does not make the daemon ask a CA.
-    if entry.renew_at <= context.env.now() {
+    // Neither a hook that is left nor a question makes it ask for a certificate.
+    let now = context.env.now();
+    if entry.renew_at <= now {
         return renew(context, holder, entry, &world, say).await;
+    }
+    if entry.ask_at.is_some_and(|ask_at| ask_at <= now) {
+        ask(entry, &world, say).await;
     }
     let failed = attempt::run_hooks(&entry.request, &world, &mut entry.record, Starter::Schedule).await;
     attempt::save(&entry.record, &entry.request, &world);
     say_failed_hooks(&failed, say);
     Ok(())
+}
+
+/// Asks the CA when it wants the certificate renewed.
+async fn ask(entry: &mut Entry, world: &IssueContext<'_>, say: Say<'_>) {
+    let Entry { request, record, .. } = &mut *entry;
+    let due = attempt::look_for_advice(request, world, record).await;
+    let now = world.network.env.now();
+    entry.ask_at = attempt::next_question(&entry.request, &entry.record, now);
+    // While a renewal fails, its own schedule counts.
+    if let Some(due) = due.filter(|due| *due != entry.renew_at && entry.record.failure.is_none()) {
+        entry.renew_at = due;
+        entry.record.next_attempt = Some(due);
+        say(&format!("the CA was asked when to renew it: next attempt at {}", text::moment(due)));
+    }
 }
 
 /// Renews the certificate if it is due, or was requested by force, unless another replica does.
@@ -89,7 +106,9 @@ async fn renew(
     if let Some(lease) = lease {
         lease.release(world.host, &entry.request.outputs);
     }
-    entry.renew_at = next(context.env.now(), &attempt, &entry.record);
+    let now = context.env.now();
+    entry.renew_at = next(now, &attempt, &entry.record);
+    entry.ask_at = attempt::next_question(&entry.request, &entry.record, now);
     entry.record.next_attempt = Some(entry.renew_at);
     attempt::save(&entry.record, &entry.request, world);
     say_failed_hooks(&attempt.failed_hooks, say);
@@ -145,7 +164,7 @@ fn claim(entry: &Entry, holder: &Holder, world: &IssueContext<'_>, now: i64) -> 
     if !entry.is_forced && issue::due(request, world)?.is_none() {
         return Ok(None);
     }
-    let life = life(record);
+    let life = record.life();
     let timeout = i64::try_from(request.timeout.as_secs()).unwrap_or(i64::MAX);
     let terms = Terms::new(life.as_ref(), record.due.unwrap_or(now), timeout);
     Ok(lease::claim(world.host, &request.outputs, holder, terms, now).ok())
@@ -156,7 +175,7 @@ fn next(now: i64, attempt: &Attempt, record: &RenewalRecord) -> i64 {
     match &attempt.done {
         Ok(outcome) => {
             let due = millis(outcome.due.unwrap_or(now));
-            let due = match (life(record), outcome.action) {
+            let due = match (record.life(), outcome.action) {
                 (Some(life), IssueAction::Issued | IssueAction::TakenUp) => {
                     schedule::after_renewal(&life, due, millis(now))
                 }
@@ -175,12 +194,8 @@ fn after_failure(error: &Error, record: &RenewalRecord, now: i64) -> i64 {
         kind: FailureKind::of(error.kind()),
         retry_after: error.retry_after(),
     };
-    let next = schedule::after_failure(life(record).as_ref(), failed, millis(now), random::jitter());
+    let next = schedule::after_failure(record.life().as_ref(), failed, millis(now), random::jitter());
     seconds(next, now)
-}
-
-fn life(record: &RenewalRecord) -> Option<Life> {
-    record.from.zip(record.until).map(|(from, until)| Life { from, until, limit: None })
 }
 
 fn millis(seconds: i64) -> i64 {

@@ -1,7 +1,6 @@
 //! One certificate of the daemon: its request, its record, and when to look at it next.
 
 use crate::certificate::issue::IssueRequest;
-use crate::certificate::life::Life;
 use crate::error::ErrorKind;
 use crate::renew::record::{RenewalRecord, kind_word};
 use crate::renew::schedule;
@@ -14,6 +13,8 @@ pub(super) struct Entry {
     pub(super) record: RenewalRecord,
     /// When it is looked at next, seconds since 1970.
     pub(super) renew_at: i64,
+    /// When its CA is asked next when it wants it renewed; `None` if that is not known, or never.
+    pub(super) ask_at: Option<i64>,
     /// Whether it is renewed then even if it is not due.
     pub(super) is_forced: bool,
     /// How many signals had asked to renew everything when work on it began.
@@ -40,6 +41,7 @@ impl Entry {
             request,
             record,
             renew_at: now,
+            ask_at: None,
             is_forced: false,
             asked: 0,
             trust_hooks: Vec::new(),
@@ -51,7 +53,7 @@ impl Entry {
     /// As [`Entry::new`], when the daemon starts: a CA that could not be reached is left alone as long as before.
     pub(super) fn restarted(request: IssueRequest, record: RenewalRecord, now: i64) -> Self {
         let millis = |seconds: i64| seconds.saturating_mul(1000);
-        let life = record.from.zip(record.until).map(|(from, until)| Life { from, until, limit: None });
+        let life = record.life();
         let away = kind_word(ErrorKind::Unreachable);
         let failure = record.failure.as_ref().filter(|failure| failure.kind == away);
         let next = failure.zip(record.next_attempt).map(|(failure, next)| {
@@ -63,7 +65,7 @@ impl Entry {
     /// When something is to be done for it.
     pub(super) fn next(&self) -> i64 {
         let hooks = self.record.hooks.iter().map(|hook| hook.next_attempt);
-        hooks.fold(self.renew_at, i64::min)
+        hooks.chain(self.ask_at).fold(self.renew_at, i64::min)
     }
 
     /// Remembers the files as they are now.

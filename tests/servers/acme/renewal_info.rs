@@ -1,11 +1,14 @@
 //! pebble on when to renew (ARI), orders that replace a certificate, and orders that take longer than a run.
 
+use rustix::process::Signal;
 use serde_json::json;
 use trustup::pki::cert::Certificate;
 
 use super::binary::Place;
 use super::{client, pebble, step_ca};
 use crate::support::ca;
+use crate::support::enrollment::chain;
+use crate::support::run::Trustup;
 use crate::support::servers::{PebbleOptions, StepCaOptions, wait_for};
 
 fn pem(certificate: &Certificate) -> String {
@@ -108,6 +111,54 @@ fn an_order_that_takes_longer_than_a_run_is_continued() {
     place.at(&pebble, &["a.test"]).arg("-v").ok().says(["resuming the order of an earlier run"]);
     assert_eq!((asked("/order-plz"), asked("/finalize-order/")), (1, 1), "{}", pebble.log());
     assert_eq!(std::fs::read(place.path("server.key")).expect("key"), key);
+}
+
+/// The daemon learns long before a certificate is due that its CA wants it replaced, as before a mass revocation, also after
+/// the server lost its accounts.
+#[test]
+#[ignore = "needs pebble"]
+fn the_daemon_follows_the_window_of_pebble() {
+    let profiles = [("default".to_owned(), 600)].into();
+    let (mut pebble, _dns) = pebble(PebbleOptions { profiles, ..PebbleOptions::default() });
+    let place = Place::new();
+    let text = format!(
+        "[ca]\nroot = \"{}\"\n[[certificate]]\nnames = [\"a.test\"]\ncert = \"{}\"\nkey = \"{}\"\nissuer_root = \"{}\"\n\
+         [[certificate.enroll]]\nmethod = \"acme\"\ndirectory = \"{}\"\nagree_tos = true\nhttp_listen = \"127.0.0.1:{}\"\n",
+        pebble.root_file().display(),
+        place.path("server.crt"),
+        place.path("server.key"),
+        pebble.issuer_root_file().display(),
+        pebble.directory_url(),
+        pebble.http_port(),
+    );
+    std::fs::write(place.path("trustup.toml"), text).expect("written");
+    let daemon = Trustup::new(["--timeout", "20s", "renew", "--daemon", "--allow-shared-config", "--config"]);
+    let daemon = daemon.arg(place.path("trustup.toml")).env("HOME", place.path("")).start();
+    let leaf = || {
+        let path = place.path("server.crt");
+        std::path::Path::new(&path).exists().then(|| chain(path.as_ref())[0].clone())
+    };
+    let is_other = |former: &Certificate| leaf().filter(|leaf| leaf.serial() != former.serial());
+    let mut last = wait_for("the first certificate", leaf);
+    for round in 0..4 {
+        // Since its beginning: at once. Its own schedule says in seven minutes.
+        let moment = |seconds: i64| jiff::Timestamp::from_second(seconds).expect("moment").to_string();
+        let (start, end) = (moment(last.not_before()), moment(last.not_before() + 1));
+        let answer = json!({ "suggestedWindow": { "start": start, "end": end } });
+        pebble.set_renewal_info(&pem(&last), &answer.to_string());
+        last = wait_for("a renewal in the window", || is_other(&last));
+        assert_eq!(pebble.log().matches("is a replacement of").count(), round + 1, "{}", pebble.log());
+    }
+    // Accounts, orders and issuing root are new: what it has is of another root now.
+    pebble.restart();
+    pebble.issuer_root_file();
+    daemon.signal(Signal::USR1);
+    last = wait_for("a certificate of the new root", || is_other(&last));
+    assert!(last.not_after() > last.not_before());
+    daemon.signal(Signal::TERM);
+    let run = daemon.end();
+    assert_eq!(run.code, Some(0), "{run}");
+    run.says(["the CA was asked when to renew it: next attempt at"]);
 }
 
 #[test]

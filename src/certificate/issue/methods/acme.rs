@@ -150,6 +150,10 @@ impl Method for AcmeMethod {
         Box::pin(self.obtain(order))
     }
 
+    fn has_renewal_info(&self) -> bool {
+        self.options.directory.is_some() || self.options.provisioner.is_some()
+    }
+
     fn renewal_info<'a>(&'a self, question: &'a RenewalQuestion<'_>) -> AskedRenewal<'a> {
         Box::pin(self.ask_renewal(question))
     }

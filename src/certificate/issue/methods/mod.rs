@@ -109,6 +109,11 @@ pub(crate) trait Method: Send + Sync {
     /// Gets the certificate: the chain, leaf first. One try.
     fn issue<'a>(&'a self, order: &'a mut IssueOrder<'_>) -> Issue<'a>;
 
+    /// Whether its CA may say when it wants a certificate renewed ([`Method::renewal_info`]).
+    fn has_renewal_info(&self) -> bool {
+        false
+    }
+
     /// Asks the CA when it wants the existing pair renewed; `None`, without a request, if it did not come by this method
     /// from there, or if there is no such question. One try, within the time of the network; a failure is part of the
     /// answer.
