@@ -3,12 +3,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use trustup::pki::cert::{Certificate, pem};
-use trustup::pki::key::PrivateKey;
 
 use crate::support::enrollment::{Scene, chain, done, result, write};
 use crate::support::run::Trustup;
@@ -184,56 +181,4 @@ fn the_daemon_ends_with_an_expired_certificate_if_asked() {
     let run = Trustup::new(["--timeout", "1s", "renew", "--daemon", "--allow-shared-config", "--config"]);
     let run = run.arg(&config).env("HOME", scene.directory.path()).fails(4);
     run.says(["and could not be renewed"]);
-}
-
-/// Certificate and key as a program sees them that opens the directory of the current version and reads both there.
-fn read_version(scene: &Scene) -> Option<(Vec<u8>, Vec<u8>)> {
-    use std::os::fd::AsRawFd as _;
-    let directory = fs::File::open(scene.path(".server.key.current")).ok()?;
-    // Removed meanwhile: the program opens the directory again.
-    let read = |name: &str| fs::read(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd())).ok();
-    Some((read("server.crt")?, read("server.key")?))
-}
-
-fn is_pair((cert, key): &(Vec<u8>, Vec<u8>)) -> bool {
-    let leaf = pem::blocks(cert).first().map(|block| Certificate::from_block(block).expect("a certificate"));
-    let key = PrivateKey::from_pem(key).expect("a key");
-    leaf.expect("a certificate").public_key() == key.public_key()
-}
-
-#[test]
-fn a_reader_of_the_versioned_layout_never_sees_two_versions() {
-    const RENEWALS: u64 = 100;
-    let scene = Scene::new();
-    let file = config(&scene, "[renew]\nrekey = true\n");
-    let text = fs::read_to_string(&file).expect("the configuration");
-    let text = text.replacen("names = ", "layout = \"versioned\"\nnames = ", 1);
-    write(&file, text.as_bytes(), 0o600);
-    configured(&scene, &file).ok();
-    let ended = AtomicBool::new(false);
-    let reads = std::thread::scope(|threads| {
-        let reader = threads.spawn(|| {
-            let mut reads = 0;
-            let mut seen = std::collections::BTreeSet::new();
-            while !ended.load(Ordering::Relaxed) {
-                let Some(pair) = read_version(&scene) else { continue };
-                assert!(is_pair(&pair), "certificate and key of two versions");
-                reads += 1;
-                seen.insert(pair.0);
-            }
-            (reads, seen.len())
-        });
-        let daemon = configured(&scene, &file).arg("--daemon").start();
-        let renewals = || record(&scene)["totals"]["renewals"].as_u64().unwrap_or_default();
-        wait_for("the daemon", || daemon.has_handler(Signal::USR1).then_some(()));
-        for wanted in renewals() + 1..=RENEWALS {
-            daemon.signal(Signal::USR1);
-            wait_for("a renewal", || (renewals() >= wanted).then_some(()));
-        }
-        ended.store(true, Ordering::Relaxed);
-        daemon.signal(Signal::TERM);
-        assert_eq!(daemon.end().code, Some(0));
-        reader.join().expect("never two versions")
-    });
-    assert!(reads.0 > 200 && reads.1 > 20, "{reads:?}");
 }
