@@ -1,28 +1,37 @@
 //! `trustup renew`: keeps certificates fresh: once, by a timer, or as a daemon. This is the command line; one attempt is
 //! [`crate::renew::attempt`], the daemon [`crate::renew::daemon`].
 
+use std::path::Path;
+
 use super::certificates::{self, Summary};
 use super::enroll::refuse_sysroot;
 use super::output::renew::RenewReport;
 use super::{CommandRow, Context, Run, options};
+use crate::certificate::ends;
 use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
 use crate::certificate::issue::trust::Recorded;
 use crate::certificate::issue::{self, IssueContext, IssueOutcome, IssueRequest};
+use crate::cli::ui::Ui;
 use crate::cli::ui::json::ErrorDetails;
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::service_manager::ServiceManager;
 use crate::renew::attempt::{self, Starter};
 use crate::renew::daemon::{self, DaemonContext};
+use crate::renew::log::LogEntry;
+use crate::renew::metrics::{self, CertificateState};
+use crate::rootfs::host;
 use crate::settings::Taken;
 use crate::settings::rows::{
     ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, CHECK,
     CONFIG, DAEMON, DUE, EXIT_WHEN_EXPIRED, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT,
-    NAMES, NO_MTLS, NOT_DUE_EXIT, OWNER, PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL,
-    REKEY, REQUIRE_PIN,
+    LISTEN, LOG_FORMAT, METRICS, NAMES, NO_MTLS, NOT_DUE_EXIT, OWNER, PUBLISHED_BUNDLE_URL,
+    PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REKEY, REQUIRE_PIN,
 };
 use crate::trust::target::sysroot;
 
 const WHEN: &str = "When";
 const FILES: &str = "Files, if trustup.toml does not list the certificate";
+const MONITORING: &str = "Monitoring";
 const CA: &str = "The CA and its roots";
 
 /// The exit code of `--check` if nothing is due.
@@ -58,6 +67,9 @@ fn all() -> Vec<Taken> {
         EXIT_WHEN_EXPIRED.taken().under(WHEN),
         CHECK.taken().under(WHEN),
         NOT_DUE_EXIT.taken().under(WHEN),
+        METRICS.taken().under(MONITORING),
+        LISTEN.taken().under(MONITORING),
+        LOG_FORMAT.taken().under(MONITORING),
         REKEY.taken().under(WHEN),
         NO_MTLS.taken().under(WHEN),
         CERT.taken().under(FILES),
@@ -102,7 +114,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     refuse_sysroot(&host)?;
     context.say_ignored();
     if settings.is(&DAEMON) {
-        let log = |line: &str| ui.say(line);
+        let log = |entry: &LogEntry| ui.log(entry);
         let daemon = DaemonContext {
             env,
             settings,
@@ -113,9 +125,15 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         daemon::run(daemon).await?;
         return Ok(0);
     }
+    if settings.is_given(&LISTEN) {
+        return Err(Error::usage("`--listen` is for a daemon").hint("add `--daemon`"));
+    }
+    // Hooks do not speak to the service manager in our name.
+    drop(ServiceManager::of(env));
     context.shutdown.handle()?;
     let input = IssueInput { env, settings, host: Some(&host), renew: None };
-    let IssueRequests { mut requests, notes, details, warnings, .. } = requests(input, Purpose::Renew)?;
+    let IssueRequests { mut requests, notes, details, warnings, metrics, .. } =
+        requests(input, Purpose::Renew)?;
     details.iter().for_each(|note| ui.detail(note));
     notes.iter().for_each(|note| ui.say(note));
     warnings.iter().for_each(|warning| ui.warn(warning));
@@ -140,18 +158,42 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     for request in &mut requests {
         let busy = ui.busy("renewing a certificate");
         let done = match context.shutdown.check() {
-            Ok(()) => renew(request, &world).await,
+            Ok(()) => renew(ui, request, &world).await,
             Err(ended) => Err(ended),
         };
         drop(busy);
         results.push(done);
     }
-    let summary = certificates::summarize(context, ROW.name, requests.iter().zip(results).collect());
+    if let Some(file) = metrics.filter(|_| !world.dry_run)
+        && let Err(error) = write_metrics(&file, &requests, &world)
+    {
+        ui.warn(format!("the metrics could not be written: {error}"));
+    }
+    let mut talk = ui;
+    // The log has its entries already.
+    talk.quiet |= ui.logs_json();
+    let talking = Context { ui: talk, ..*context };
+    let summary = certificates::summarize(&talking, ROW.name, requests.iter().zip(results).collect());
     report(context, summary)
 }
 
+/// Writes what is known of the certificates of this run.
+///
+/// # Errors
+/// It cannot be written.
+fn write_metrics(file: &Path, requests: &[IssueRequest], world: &IssueContext<'_>) -> Result<()> {
+    let state = |request: &IssueRequest| {
+        let end = ends::of_file(world.host, &request.outputs.cert, &[]);
+        let record = attempt::record_of(request, world.host)?;
+        Ok(CertificateState::new(&request.names, &end, &record))
+    };
+    let states = requests.iter().map(state).collect::<Result<Vec<_>>>()?;
+    let text = metrics::render(&states, world.network.env.now());
+    metrics::write(world.host, &host::absolute_text(file)?, &text)
+}
+
 /// Renews one certificate, and keeps its record.
-async fn renew(request: &mut IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
+async fn renew(ui: Ui, request: &mut IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
     let mut record = attempt::record_of(request, world.host)?;
     let is_known = record.checked.is_some();
     let attempt = attempt::renew(request, world, &mut record, Starter::Caller).await;
@@ -160,6 +202,11 @@ async fn renew(request: &mut IssueRequest, world: &IssueContext<'_>) -> Result<I
         |error: &Error| !is_known && matches!(error.kind(), ErrorKind::Failed | ErrorKind::Usage);
     if !world.dry_run && !attempt.done.as_ref().is_err_and(is_of_no_use) {
         attempt::save(&record, request, world);
+    }
+    if ui.logs_json() {
+        let hooks = attempt.failed_hooks.iter().map(LogEntry::of_hook);
+        let entries = hooks.chain([LogEntry::of_attempt(&attempt, None)]);
+        entries.for_each(|entry| ui.log(&entry.about(&request.outputs.cert)));
     }
     let Some(failed) = attempt.failed_hooks.into_iter().next() else { return attempt.done };
     // The certificate's own error comes first.

@@ -41,6 +41,11 @@ impl ServiceManager {
         ServiceManager { socket, watchdog }
     }
 
+    /// Whether there is one.
+    pub(crate) fn is_there(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// How often it waits for [`ServiceManager::alive`]: half of its limit, as sd_watchdog_enabled(3) recommends. `None`
     /// if it does not wait.
     pub(crate) fn pulse(&self) -> Option<Duration> {

@@ -71,17 +71,28 @@ impl fmt::Display for Problem {
     }
 }
 
-impl Condition {
-    /// That of a certificate file and its record.
-    pub(crate) fn of(end: &FileEnd, record: Option<&RenewalRecord>) -> Self {
-        let file = match end {
+impl FileCondition {
+    fn of(end: &FileEnd) -> Self {
+        match end {
             FileEnd::Missing => FileCondition::Missing,
             FileEnd::Unreadable(why) => FileCondition::Unreadable(why.clone()),
             FileEnd::Known { life, .. } => FileCondition::Known { from: life.from, until: life.until },
-        };
+        }
+    }
+}
+
+impl Condition {
+    /// That of a certificate file and its record.
+    pub(crate) fn of(end: &FileEnd, record: Option<&RenewalRecord>) -> Self {
         let hooks = record.map(|record| record.hooks.as_slice()).unwrap_or_default();
         let failed = hooks.iter().filter_map(|hook| Some((hook.old_until?, hook.error.clone()?)));
-        Condition { file, failed_hook: failed.min_by_key(|(old_until, _)| *old_until) }
+        let failed_hook = failed.min_by_key(|(old_until, _)| *old_until);
+        Condition { file: FileCondition::of(end), failed_hook }
+    }
+
+    /// Notes what is in the file now.
+    pub(crate) fn set_file(&mut self, end: &FileEnd) {
+        self.file = FileCondition::of(end);
     }
 
     /// When the life of the certificate begins and its last second, seconds since 1970; `None` if there is none.

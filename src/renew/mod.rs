@@ -6,5 +6,7 @@ pub(crate) mod daemon;
 pub(crate) mod health;
 pub(crate) mod hooks;
 pub(crate) mod lease;
+pub(crate) mod log;
+pub(crate) mod metrics;
 pub(crate) mod record;
 pub(crate) mod schedule;

@@ -5,7 +5,8 @@ pub(crate) mod configured;
 mod published;
 mod step_variables;
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::methods::Method;
@@ -24,7 +25,7 @@ use crate::rootfs::output::{OutputOption, OutputTarget};
 use crate::settings::rows::{
     ALLOW_EXTRA_NAMES, ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT,
     CERT_MODE as CERT_MODE_OPTION, CHAIN, DUE, EXIT_WHEN_EXPIRED, FINGERPRINT, FORCE, ISSUER_ROOT, KEY,
-    KEY_MODE as KEY_MODE_OPTION, KEY_TYPE, LAYOUT, NAMES, NO_MTLS, NOT_AFTER, OWNER,
+    KEY_MODE as KEY_MODE_OPTION, KEY_TYPE, LAYOUT, LISTEN, METRICS, NAMES, NO_MTLS, NOT_AFTER, OWNER,
     PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REKEY, TIMEOUT,
 };
 use crate::settings::secret::{Secret, SecretSource};
@@ -71,6 +72,10 @@ pub(crate) struct IssueRequests {
     pub(crate) warnings: Vec<String>,
     /// Whether a daemon ends when one of them has expired and cannot be renewed.
     pub(crate) exit_when_expired: bool,
+    /// The file that gets metrics.
+    pub(crate) metrics: Option<PathBuf>,
+    /// Where a daemon answers probes.
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 /// The requests for this purpose.
@@ -109,6 +114,8 @@ pub(crate) fn requests(input: IssueInput<'_>, purpose: Purpose) -> Result<IssueR
     let renew = file.as_ref().map(|file| &file.renew);
     asked.exit_when_expired =
         all.is(&EXIT_WHEN_EXPIRED) || renew.is_some_and(|renew| renew.has_any(&[&EXIT_WHEN_EXPIRED]));
+    asked.metrics = in_force(settings, renew, &METRICS);
+    asked.listen = in_force(settings, renew, &LISTEN);
     let input = IssueInput { settings: &all, renew, ..input };
     if let Some(method) = method {
         asked.requests.push(described(input, method, &ca, file.is_some(), &mut asked.warnings)?);
@@ -139,6 +146,15 @@ pub(crate) fn requests(input: IssueInput<'_>, purpose: Purpose) -> Result<IssueR
         asked.requests.push(request.map_err(|error| blamed(error, &table.place))?);
     }
     Ok(asked)
+}
+
+/// The value of an option that `[renew]` may set.
+fn in_force<T: Clone + 'static>(
+    settings: &Settings,
+    renew: Option<&Layer>,
+    option: &'static Opt<T>,
+) -> Option<T> {
+    settings.get(option).or_else(|| renew.and_then(|renew| renew.values(option).last())).cloned()
 }
 
 /// The certificate of the file with the paths that the command line names, if there is one.

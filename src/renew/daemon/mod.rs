@@ -5,6 +5,8 @@
 
 mod drift;
 mod entry;
+mod monitor;
+mod probes;
 
 use std::pin::Pin;
 
@@ -12,8 +14,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use self::drift::Drift;
 use self::entry::Entry;
+use self::monitor::Monitor;
 use super::attempt::{self, Attempt, Starter};
 use super::lease::{self, Claim, Holder, Terms};
+use super::log::{Event, LogEntry};
 use super::record::RenewalRecord;
 use super::schedule::{self, FailedAttempt, FailureKind};
 use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
@@ -56,8 +60,8 @@ pub(crate) struct DaemonContext<'a> {
     pub(crate) shutdown: &'a Shutdown,
     /// The owner of hooks.
     pub(crate) children: &'a Children,
-    /// Writes a line to the log.
-    pub(crate) log: &'a (dyn Fn(&str) + Sync),
+    /// Writes an entry to the log.
+    pub(crate) log: &'a (dyn Fn(&LogEntry) + Sync),
 }
 
 /// What is at work.
@@ -77,8 +81,10 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
         listed: Vec::new(),
         exit_when_expired: false,
         asked: 0,
+        monitor: Monitor::new(context, &host),
     };
     daemon.load()?;
+    daemon.monitor.ready();
     let alarm = Alarm::new(context.env);
     let holder = Holder::draw(context.env)?;
     let mut work = Work::new();
@@ -88,7 +94,8 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
     while expired.is_none() {
         let now = context.env.now();
         if let Some(jump) = drift.jump(context.env) {
-            (context.log)(&format!("the clock jumped by {jump} s: looking at all certificates"));
+            let message = format!("the clock jumped by {jump} s: looking at all certificates");
+            (context.log)(&LogEntry::info(Event::ClockSet, message));
             daemon.look_at_all(now);
         }
         if now >= next_look {
@@ -100,7 +107,9 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
         {
             work.push(Box::pin(attempt_one(context, &holder, entry)));
         }
+        daemon.monitor.publish(work.is_empty());
         let next = daemon.next(work.len() < AT_ONCE).unwrap_or(next_look).min(next_look);
+        let next = daemon.monitor.next().map_or(next, |publish| publish.min(next));
         // A simulated clock stands still while something is at work.
         let may_sleep = context.env.has_system_clock() || work.is_empty();
         tokio::select! {
@@ -108,13 +117,18 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
             _ = context.shutdown.requested() => break,
             asked = signals.next() => daemon.asked(asked),
             Some(entry) = work.next(), if !work.is_empty() => expired = daemon.take_back(entry),
+            call = daemon.monitor.called() => daemon.monitor.answer(call),
             () = alarm.until(next), if may_sleep => {}
         }
     }
+    daemon.monitor.stopping();
     if expired.is_none() {
         // The attempts were told, and end by themselves.
-        while work.next().await.is_some() {}
+        while let Some(entry) = work.next().await {
+            daemon.monitor.update(&entry);
+        }
     }
+    daemon.monitor.publish(true);
     expired.map_or(Ok(()), Err)
 }
 
@@ -128,6 +142,8 @@ struct Daemon<'a> {
     exit_when_expired: bool,
     /// How often a signal asked to renew all certificates.
     asked: u64,
+    /// What others see of it.
+    monitor: Monitor<'a>,
 }
 
 impl Daemon<'_> {
@@ -138,12 +154,13 @@ impl Daemon<'_> {
     fn load(&mut self) -> Result<()> {
         let DaemonContext { env, settings, log, .. } = self.context;
         let input = IssueInput { env, settings, host: Some(self.host), renew: None };
-        let IssueRequests { requests, notes, warnings, exit_when_expired, .. } =
+        let IssueRequests { requests, notes, warnings, exit_when_expired, listen, metrics, .. } =
             requests(input, Purpose::Renew)?;
         if requests.is_empty() {
             return Err(Error::usage("no certificate is requested"));
         }
-        notes.iter().chain(&warnings).for_each(|line| log(line));
+        notes.iter().for_each(|line| log(&LogEntry::info(Event::Note, line)));
+        warnings.iter().for_each(|line| log(&LogEntry::warning(line)));
         let now = env.now();
         let listed = requests.iter().map(|request| request.outputs.cert.clone()).collect();
         // All of them before anything changes: a record that cannot be read leaves the daemon as it is.
@@ -158,6 +175,8 @@ impl Daemon<'_> {
                 }
             });
         }
+        let watching = self.monitor.prepare(listen, metrics.as_deref())?;
+        self.monitor.watch(watching, entries.iter());
         self.exit_when_expired = exit_when_expired;
         self.listed = listed;
         self.idle = entries;
@@ -168,17 +187,26 @@ impl Daemon<'_> {
         let now = self.context.env.now();
         match request {
             DaemonRequest::Renew => {
-                (self.context.log)("SIGUSR1: renewing all certificates now");
+                let message = "SIGUSR1: renewing all certificates now";
+                (self.context.log)(&LogEntry::info(Event::RenewRequested, message));
                 self.asked += 1;
                 self.idle.iter_mut().for_each(|entry| entry.is_forced = true);
                 self.look_at_all(now);
             }
-            DaemonRequest::Reload => match self.load() {
-                Ok(()) => (self.context.log)("SIGHUP: the configuration was read again"),
-                Err(error) => (self.context.log)(&format!(
-                    "SIGHUP: the configuration is refused, and the former one stays in force: {error}"
-                )),
-            },
+            DaemonRequest::Reload => {
+                self.monitor.reloading();
+                let entry = match self.load() {
+                    Ok(()) => LogEntry::info(Event::Reloaded, "SIGHUP: the configuration was read again"),
+                    Err(error) => {
+                        let message = format!(
+                            "SIGHUP: the configuration is refused, and the former one stays in force: {error}"
+                        );
+                        LogEntry::error(Event::ReloadRefused, message, &error)
+                    }
+                };
+                (self.context.log)(&entry);
+                self.monitor.ready();
+            }
         }
     }
 
@@ -194,6 +222,7 @@ impl Daemon<'_> {
                 entry.renew_at = now;
             }
         }
+        self.monitor.refresh(now);
     }
 
     /// A certificate for which something is to be done now: the one that waits longest.
@@ -215,6 +244,7 @@ impl Daemon<'_> {
     fn take_back(&mut self, mut entry: Entry) -> Option<Error> {
         self.host.look_again();
         entry.remember_files(self.host);
+        self.monitor.update(&entry);
         // A signal came while it was at work: what was done may be older than what the signal is about.
         if entry.asked != self.asked {
             entry.is_forced = true;
@@ -243,15 +273,16 @@ impl Daemon<'_> {
 /// One certificate, once.
 async fn attempt_one(context: DaemonContext<'_>, holder: &Holder, mut entry: Entry) -> Entry {
     budget::begin();
-    let name = text::escape(&entry.request.outputs.cert);
-    let say = |line: &str| (context.log)(&format!("{name}: {line}"));
+    let cert = entry.request.outputs.cert.clone();
+    let say = |said: LogEntry| (context.log)(&said.about(&cert));
     match try_one(context, holder, &mut entry, &say).await {
         // Told to end.
         _ if context.shutdown.check().is_err() => {}
         Ok(()) => {}
         Err(error) => {
-            say(&format!("cannot be renewed: {error}"));
             entry.renew_at = context.env.now().saturating_add(HOUR);
+            let message = format!("cannot be renewed: {error}");
+            say(LogEntry::error(Event::Failed, message, &error).next(entry.renew_at));
         }
     }
     // A hook that did not get its turn, since another replica renews or nothing could begin, does not keep us busy.
@@ -265,11 +296,12 @@ async fn try_one(
     context: DaemonContext<'_>,
     holder: &Holder,
     entry: &mut Entry,
-    say: &(dyn Fn(&str) + Sync),
+    say: &(dyn Fn(LogEntry) + Sync),
 ) -> Result<()> {
     let host = sysroot(context.settings)?;
     let states = Trees::open(context.settings, context.env)?.states()?;
     let network = NetContext { env: context.env, shutdown: context.shutdown.clone(), note: Note::default() };
+    let warn = |line: &str| say(LogEntry::warning(line));
     let world = IssueContext {
         network,
         children: context.children,
@@ -278,7 +310,7 @@ async fn try_one(
         dry_run: false,
         say: &|_| {},
         note: &|_| {},
-        warn: say,
+        warn: &warn,
     };
     let now = context.env.now();
     let lease = match claim(entry, holder, &world, now)? {
@@ -286,9 +318,10 @@ async fn try_one(
         Some(Claim::Ours(lease)) => Some(lease),
         Some(Claim::Held(held)) => {
             let by = held.host.map(|host| format!(" on `{host}`")).unwrap_or_default();
-            let until = text::moment(held.until);
-            say(&format!("another trustup{by} renews it: looking again at {until}"));
             entry.renew_at = held.until.max(now.saturating_add(1));
+            let until = text::moment(held.until);
+            let message = format!("another trustup{by} renews it: looking again at {until}");
+            say(LogEntry::info(Event::Held, message).next(entry.renew_at));
             return Ok(());
         }
     };
@@ -301,25 +334,11 @@ async fn try_one(
     entry.record.next_attempt = Some(entry.renew_at);
     attempt::save(&entry.record, &entry.request, &world);
     for error in &attempt.failed_hooks {
-        say(&format!("a hook failed, and is run again later: {error}"));
+        say(LogEntry::of_hook(error));
     }
-    let next = text::moment(entry.renew_at);
-    match (&attempt.done, attempt.is_adopted) {
-        (Ok(outcome), true) => say(&format!("another program replaced the pair: {}", outcome.reason)),
-        (Ok(outcome), false) => {
-            let what = match outcome.action {
-                IssueAction::Issued | IssueAction::TakenUp => "renewed",
-                IssueAction::PlacedAgain => "files corrected",
-                _ => "nothing to do",
-            };
-            say(&format!("{what}: {}; next attempt at {next}", outcome.reason));
-        }
-        (Err(_), _) if context.shutdown.check().is_err() => {}
-        (Err(error), _) => {
-            let note = FailureKind::of(error.kind()).note();
-            say(&format!("could not be renewed: {error}; {note} at {next}"));
-            error.hints().iter().for_each(|hint| say(&format!("  hint: {hint}")));
-        }
+    // A signal that ended the attempt is no decision about the certificate.
+    if attempt.done.is_ok() || context.shutdown.check().is_ok() {
+        say(LogEntry::of_attempt(&attempt, Some(entry.renew_at)));
     }
     Ok(())
 }

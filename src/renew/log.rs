@@ -1,0 +1,187 @@
+//! What a renewal tells its log: one entry for each decision, as data. How it is printed is decided elsewhere.
+
+use serde::Serialize;
+
+use super::attempt::Attempt;
+use super::schedule::FailureKind;
+use crate::certificate::issue::IssueAction;
+use crate::error::{Error, ErrorKind};
+use crate::text;
+
+/// How much an entry matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Level {
+    /// As intended.
+    Info,
+    /// A problem that is no failure.
+    Warning,
+    /// Something failed.
+    Error,
+}
+
+/// What an entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Event {
+    /// A new certificate is in place.
+    Renewed,
+    /// Files of a certificate were written again; the certificate is the same.
+    Corrected,
+    /// Nothing was to be done for a certificate.
+    Kept,
+    /// Another program replaced a pair, and the new one is good.
+    Replaced,
+    /// Another trustup renews the certificate.
+    Held,
+    /// A certificate could not be renewed.
+    Failed,
+    /// A hook failed, and is run again later.
+    HookFailed,
+    /// The daemon answers HTTP requests.
+    Listening,
+    /// The clock was set, or the machine was suspended.
+    ClockSet,
+    /// A signal asked to renew all certificates.
+    RenewRequested,
+    /// The configuration was read again.
+    Reloaded,
+    /// The new configuration is refused, and the former one stays in force.
+    ReloadRefused,
+    /// A warning.
+    Warning,
+    /// Something else worth knowing.
+    Note,
+    /// The command ended with an error.
+    Ended,
+}
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogEntry {
+    /// How much it matters.
+    pub(crate) level: Level,
+    /// What it is about.
+    pub(crate) event: Event,
+    /// The path of the certificate, escaped; `None` if it is about none, or about all.
+    pub(crate) certificate: Option<String>,
+    /// The entry as a text of one line, without the certificate.
+    pub(crate) message: String,
+    /// The error, in one line.
+    pub(crate) error: Option<String>,
+    /// The kind of the error.
+    pub(crate) kind: Option<ErrorKind>,
+    /// What to do next.
+    pub(crate) hints: Vec<String>,
+    /// When the certificate is looked at next, seconds since 1970.
+    pub(crate) next_attempt: Option<i64>,
+}
+
+impl LogEntry {
+    /// An entry about something that is as intended.
+    pub(crate) fn info(event: Event, message: impl Into<String>) -> Self {
+        LogEntry {
+            level: Level::Info,
+            event,
+            certificate: None,
+            message: message.into(),
+            error: None,
+            kind: None,
+            hints: Vec::new(),
+            next_attempt: None,
+        }
+    }
+
+    /// A warning.
+    pub(crate) fn warning(message: impl Into<String>) -> Self {
+        LogEntry { level: Level::Warning, ..LogEntry::info(Event::Warning, message) }
+    }
+
+    /// An entry about a failure.
+    pub(crate) fn error(event: Event, message: impl Into<String>, error: &Error) -> Self {
+        LogEntry {
+            level: Level::Error,
+            error: Some(error.to_string()),
+            kind: Some(error.kind()),
+            ..LogEntry::info(event, message)
+        }
+    }
+
+    /// The same about the certificate at this path.
+    pub(crate) fn about(self, cert: &str) -> Self {
+        LogEntry { certificate: Some(text::escape(cert)), ..self }
+    }
+
+    /// The same with the moment of the next attempt, seconds since 1970.
+    pub(crate) fn next(self, next_attempt: impl Into<Option<i64>>) -> Self {
+        LogEntry { next_attempt: next_attempt.into(), ..self }
+    }
+
+    /// What an attempt decided; `next`: when the certificate is looked at next, if something does so by itself.
+    pub(crate) fn of_attempt(attempt: &Attempt, next: Option<i64>) -> Self {
+        let at =
+            |what: &str| next.map(|next| format!("; {what} at {}", text::moment(next))).unwrap_or_default();
+        let entry = match (&attempt.done, attempt.is_adopted) {
+            (Ok(outcome), true) => LogEntry::info(
+                Event::Replaced,
+                format!("another program replaced the pair: {}", outcome.reason),
+            ),
+            (Ok(outcome), false) => {
+                let (event, what) = match outcome.action {
+                    IssueAction::Issued | IssueAction::TakenUp => (Event::Renewed, "renewed"),
+                    IssueAction::PlacedAgain => (Event::Corrected, "files corrected"),
+                    _ => (Event::Kept, "nothing to do"),
+                };
+                LogEntry::info(event, format!("{what}: {}{}", outcome.reason, at("next attempt")))
+            }
+            (Err(error), _) => {
+                let note = FailureKind::of(error.kind()).note();
+                let message = format!("could not be renewed: {error}{}", at(note));
+                LogEntry { hints: error.hints().to_vec(), ..LogEntry::error(Event::Failed, message, error) }
+            }
+        };
+        entry.next(next)
+    }
+
+    /// That a hook failed.
+    pub(crate) fn of_hook(error: &Error) -> Self {
+        let message = format!("a hook failed, and is run again later: {error}");
+        LogEntry::error(Event::HookFailed, message, error)
+    }
+
+    /// As lines for people: the message, and each hint.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let about =
+            self.certificate.as_ref().map(|certificate| format!("{certificate}: ")).unwrap_or_default();
+        let hints = self.hints.iter().map(|hint| format!("{about}  hint: {hint}"));
+        std::iter::once(format!("{about}{}", self.message)).chain(hints).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_failed_and_when_it_is_tried_again() {
+        let failed = || {
+            let error = Error::unreachable("the CA is away").hint("is it up?");
+            Attempt { done: Err(error), is_adopted: false, failed_hooks: Vec::new() }
+        };
+        let entry = LogEntry::of_attempt(&failed(), Some(1_800_000_000)).about("/run/\u{1b}.crt");
+        assert_eq!(
+            (entry.kind, entry.error.as_deref()),
+            (Some(ErrorKind::Unreachable), Some("the CA is away"))
+        );
+        let lines = entry.lines();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines.iter().all(|line| line.starts_with("/run/\\u{1b}.crt: ")), "{lines:?}");
+        assert!(lines[0].contains(": could not be renewed: the CA is away; "), "{lines:?}");
+        assert!(lines[0].ends_with(&format!(" at {}", text::moment(1_800_000_000))), "{lines:?}");
+        assert!(lines[1].ends_with(":   hint: is it up?"), "{lines:?}");
+        let once = LogEntry::of_attempt(&failed(), None);
+        assert_eq!(once.message, "could not be renewed: the CA is away");
+    }
+}
