@@ -22,6 +22,7 @@ mod hints_of_places;
 mod hints_of_starts;
 mod keys;
 mod keystore;
+mod metrics;
 mod nss;
 mod odd_certificates;
 mod openssl;
