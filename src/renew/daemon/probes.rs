@@ -143,24 +143,21 @@ mod tests {
             for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
                 assert_eq!(status(method, "/metrics").await, 405);
             }
-            let turn = async |is_good| {
-                let Asked { page, answer } = asked.recv().await.expect("a request");
-                answer.send((is_good, "x".to_owned())).expect("somebody waits");
-                page
-            };
-            let turn = std::cell::RefCell::new(turn);
             for (target, page, is_good, wanted) in [
                 ("/metrics", Page::Metrics, true, 200),
                 ("/healthz?verbose", Page::Health, true, 200),
                 ("/readyz", Page::Readiness, false, 503),
             ] {
                 for method in [Method::GET, Method::HEAD] {
-                    let mut turn = turn.borrow_mut();
-                    let (status, seen) = tokio::join!(status(method, target), turn(is_good));
+                    let turn = async {
+                        let Asked { page, answer } = asked.recv().await.expect("a request");
+                        answer.send((is_good, "x".to_owned())).expect("somebody waits");
+                        page
+                    };
+                    let (status, seen) = tokio::join!(status(method, target), turn);
                     assert_eq!((status, seen), (wanted, page), "{target}");
                 }
             }
-            drop(turn);
             drop(asked);
             assert_eq!(status(Method::GET, "/healthz").await, 503, "no loop answers");
         });
