@@ -50,6 +50,8 @@ Examples:
     trustup renew web.internal
   As a daemon, beside the services or in a container of its own:
     trustup renew --daemon
+  As a daemon that Prometheus and the probes of an orchestrator watch:
+    trustup renew --daemon --listen 127.0.0.1:9444
   In a script:
     trustup renew --check --cert /run/tls/server.crt --key /run/tls/server.key || echo fresh
 

@@ -85,6 +85,8 @@ fn t46_a_daemon_answers_its_three_pages_and_nothing_else() {
 
     // Nothing else is answered, and nothing ends the daemon.
     let ask = |request: String| talk(address, request.as_bytes());
+    let page = ask("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".to_owned()).0;
+    assert!(page.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{page}");
     assert!(ask("HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n".to_owned()).0.ends_with("\r\n\r\n"), "no body");
     let status = |answer: &str| answer.split(' ').nth(1).unwrap_or_default().to_owned();
     let post = ask("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".to_owned());

@@ -34,5 +34,6 @@ mod signatures;
 mod smuggled_root;
 mod spoiled_bundles;
 mod subject_hash;
+mod systemd;
 mod wrong_input;
 mod wrong_secrets;

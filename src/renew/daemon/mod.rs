@@ -244,12 +244,12 @@ impl Daemon<'_> {
     fn take_back(&mut self, mut entry: Entry) -> Option<Error> {
         self.host.look_again();
         entry.remember_files(self.host);
-        self.monitor.update(&entry);
         // A signal came while it was at work: what was done may be older than what the signal is about.
         if entry.asked != self.asked {
             entry.is_forced = true;
             entry.renew_at = self.context.env.now();
         }
+        self.monitor.update(&entry);
         let is_listed = self.listed.contains(&entry.request.outputs.cert);
         // After a reload there is a newer request for it.
         let is_known = self.idle.iter().any(|idle| idle.request.outputs.cert == entry.request.outputs.cert);

@@ -149,6 +149,7 @@ impl<'a> Monitor<'a> {
     /// Looks at the files: another program may have changed them.
     fn look(&mut self, now: i64) {
         self.looked = now;
+        self.host.look_again();
         for watched in &mut self.watched {
             let stamp = FileStamp::of(self.host, &watched.cert);
             if stamp != watched.stamp {
@@ -173,6 +174,10 @@ impl<'a> Monitor<'a> {
 
     /// Tells what changed; while something is at work, not more often than every few seconds.
     pub(super) fn publish(&mut self, is_idle: bool) {
+        if !self.is_watched() {
+            self.is_changed = false;
+            return;
+        }
         let now = self.context.env.now();
         let may_wait = !is_idle && (self.published..self.published.saturating_add(PAUSE)).contains(&now);
         if !self.is_changed || may_wait {
@@ -303,6 +308,9 @@ impl Watched {
         // Before the file is read: a change in between is seen the next time.
         let stamp = FileStamp::of(host, cert);
         let end = ends::of_file(host, cert, &[]);
-        Watched { cert: cert.clone(), stamp, state: CertificateState::new(&request.names, &end, record) }
+        let mut state = CertificateState::new(&request.names, &end, record);
+        // The record does not have that of a certificate which another replica renews.
+        state.next_attempt = Some(entry.renew_at);
+        Watched { cert: cert.clone(), stamp, state }
     }
 }
