@@ -57,7 +57,7 @@ pub(crate) fn inspect(
         }
     }
     let (merged, ca) = with_ca(of_enroll, Some(file), &mut Vec::new());
-    let input = IssueInput { env, settings: &merged, host: None, renew: Some(&file.renew) };
+    let input = IssueInput { env, settings: &merged, host: None, file: Some(file) };
     for table in &file.certificates {
         if table.is_whole {
             match request::configured(input, table, (Purpose::Enroll(None), None), &ca, &mut found.warnings) {

@@ -19,6 +19,12 @@ pub(crate) fn fill(bytes: &mut [u8]) -> Result<()> {
     source().fill(bytes).map_err(unavailable)
 }
 
+/// Random bits that spread pauses; 0 if the kernel gave none, which was found out when the program began.
+pub(crate) fn jitter() -> u64 {
+    let mut bytes = [0; 8];
+    fill(&mut bytes).map_or(0, |()| u64::from_ne_bytes(bytes))
+}
+
 /// Random bytes that were drawn beforehand: what is computed from them depends on nothing but its input.
 pub(crate) struct Seed([u8; 32]);
 

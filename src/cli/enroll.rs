@@ -172,7 +172,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     context.say_ignored();
     context.shutdown.handle()?;
     let method = context.subcommand.and_then(table::by_word);
-    let input = IssueInput { env, settings, host: Some(&host), renew: None };
+    let input = IssueInput { env, settings, host: Some(&host), file: None };
     let IssueRequests { mut requests, notes, details, warnings, .. } =
         requests(input, Purpose::Enroll(method))?;
     details.iter().for_each(|note| ui.detail(note));

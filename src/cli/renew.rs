@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
+use super::bootstrap;
 use super::certificates::{self, Summary};
 use super::enroll::refuse_sysroot;
 use super::output::renew::RenewReport;
-use super::{CommandRow, Context, Run, options};
+use super::{CommandRow, Context, GLOBAL, Run, options, settings_of};
 use crate::certificate::ends;
 use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
 use crate::certificate::issue::trust::Recorded;
@@ -20,13 +21,13 @@ use crate::renew::daemon::{self, DaemonContext};
 use crate::renew::log::LogEntry;
 use crate::renew::metrics::{self, CertificateState};
 use crate::rootfs::host;
-use crate::settings::Taken;
 use crate::settings::rows::{
     ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, CHECK,
     CONFIG, DAEMON, DUE, EXIT_WHEN_EXPIRED, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT,
     LISTEN, LOG_FORMAT, METRICS, NAMES, NO_MTLS, NOT_DUE_EXIT, OWNER, PUBLISHED_BUNDLE_URL,
-    PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REKEY, REQUIRE_PIN,
+    PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REFRESH_TRUST, REKEY, REQUIRE_PIN,
 };
+use crate::settings::{Settings, Taken};
 use crate::trust::target::sysroot;
 
 const WHEN: &str = "When";
@@ -67,6 +68,7 @@ fn all() -> Vec<Taken> {
         FORCE.taken_as("Renew it even if it is not due").under(WHEN),
         DAEMON.taken().under(WHEN),
         EXIT_WHEN_EXPIRED.taken().under(WHEN),
+        REFRESH_TRUST.taken().under(WHEN),
         CHECK.taken().under(WHEN),
         NOT_DUE_EXIT.taken().under(WHEN),
         METRICS.taken().under(MONITORING),
@@ -117,9 +119,11 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     context.say_ignored();
     if settings.is(&DAEMON) {
         let log = |entry: &LogEntry| ui.log(entry);
+        let bootstrap = of_bootstrap(context)?;
         let daemon = DaemonContext {
             env,
             settings,
+            bootstrap: &bootstrap,
             shutdown: context.shutdown,
             children: context.children,
             log: &log,
@@ -133,9 +137,8 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     // Hooks do not speak to the service manager in our name.
     drop(ServiceManager::of(env));
     context.shutdown.handle()?;
-    let input = IssueInput { env, settings, host: Some(&host), renew: None };
-    let IssueRequests { mut requests, notes, details, warnings, metrics, .. } =
-        requests(input, Purpose::Renew)?;
+    let input = IssueInput { env, settings, host: Some(&host), file: None };
+    let IssueRequests { mut requests, notes, details, warnings, daemon } = requests(input, Purpose::Renew)?;
     details.iter().for_each(|note| ui.detail(note));
     notes.iter().for_each(|note| ui.say(note));
     warnings.iter().for_each(|warning| ui.warn(warning));
@@ -166,7 +169,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         drop(busy);
         results.push(done);
     }
-    if let Some(file) = metrics.filter(|_| !world.dry_run)
+    if let Some(file) = daemon.metrics.filter(|_| !world.dry_run)
         && let Err(error) = write_metrics(&file, &requests, &world)
     {
         ui.warn(format!("the metrics could not be written: {error}"));
@@ -194,6 +197,15 @@ fn write_metrics(file: &Path, requests: &[IssueRequest], world: &IssueContext<'_
     metrics::write(world.host, &host::absolute_text(file)?, &text)
 }
 
+/// What `trustup bootstrap` without options would get here: the options of this command are about its certificates, but for
+/// those of all commands and for the file.
+fn of_bootstrap(context: &Context<'_>) -> Result<Settings> {
+    let shared = [CONFIG.taken(), ALLOW_SHARED_CONFIG.taken()];
+    let is_shared = |name: &str| GLOBAL.iter().chain(&shared).any(|taken| taken.row.spec().name == name);
+    let given = context.settings.without(|name| !is_shared(name));
+    Ok(given.above(&settings_of(&bootstrap::ROW, context.env)?))
+}
+
 /// Renews one certificate, and keeps its record.
 async fn renew(ui: Ui, request: &mut IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
     let mut record = attempt::record_of(request, world.host)?;
@@ -210,9 +222,14 @@ async fn renew(ui: Ui, request: &mut IssueRequest, world: &IssueContext<'_>) -> 
         let entries = hooks.chain([LogEntry::of_attempt(&attempt, None)]);
         entries.for_each(|entry| ui.log(&entry.about(&request.outputs.cert)));
     }
-    let Some(failed) = attempt.failed_hooks.into_iter().next() else { return attempt.done };
-    // The certificate's own error comes first.
-    attempt.done.and_then(|outcome| Err(failed.with_changed(outcome.placed.changed)))
+    // The certificate's own error comes first, then that of the first hook; the others are warnings.
+    let mut failed = attempt.failed_hooks.into_iter();
+    let first = if attempt.done.is_ok() { failed.next() } else { None };
+    failed.for_each(|error| (world.warn)(&error.to_string()));
+    match first {
+        None => attempt.done,
+        Some(error) => attempt.done.and_then(|outcome| Err(error.with_changed(outcome.placed.changed))),
+    }
 }
 
 /// Whether one is due, as the exit code.

@@ -37,8 +37,7 @@ impl Surroundings for System {
     }
 
     fn random_byte(&self) -> u8 {
-        let mut byte = [0];
-        random::fill(&mut byte).map_or(0, |()| byte[0])
+        random::jitter().to_ne_bytes()[0]
     }
 
     async fn sleep(&self, time: Duration) {

@@ -99,8 +99,8 @@ pub(crate) async fn run_tool(
 }
 
 /// Runs a program that the user named: the caller's environment without our secrets (threat T16), standard input
-/// closed, output kept for the error, its whole process group ended after `time`, or on a signal. `program` is an
-/// absolute path; `variables` are added to its environment.
+/// closed, output kept for the error, its whole process group ended after a time, or on a signal. `program` is an
+/// absolute path; `variables` are added to its environment; `limit` is that time, and the kind of error if it is too short.
 ///
 /// # Errors
 /// It could not be started, failed, or took too long; the error shows its output. A signal came.
@@ -109,7 +109,7 @@ pub(crate) async fn run_hook(
     env: &Env,
     program: &str,
     arguments: &[impl AsRef<OsStr>],
-    (variables, time): (&[(&str, String)], Duration),
+    (variables, limit): (&[(&str, String)], (Duration, ErrorKind)),
 ) -> Result<()> {
     shutdown.check()?;
     let mut command = Command::new(program);
@@ -121,8 +121,6 @@ pub(crate) async fn run_hook(
         .map(OsStr::to_owned)
         .collect();
     let shown = text::escape(&words.join(OsStr::new(" ")).to_string_lossy());
-    // Another time it may be quicker.
-    let limit = (time, ErrorKind::Unreachable);
     let run = ProgramRun { children, who: "the hook", shown: &shown, limit, shutdown: shutdown.clone() };
     run.run(command).await.map(drop).map_err(|failure| failure.error)
 }

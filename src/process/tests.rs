@@ -67,7 +67,13 @@ fn who_keeps_the_output_open_in_a_session_of_its_own_is_not_waited_for() {
         said.push(text);
         let owner = (&Children::default(), &Shutdown::default());
         let runtime = crate::host::runtime::build().expect("runtime");
-        let hook = runtime.block_on(run_hook(owner, &env, "/bin/sh", &["-c", script], (&[], time)));
+        let hook = runtime.block_on(run_hook(
+            owner,
+            &env,
+            "/bin/sh",
+            &["-c", script],
+            (&[], (time, ErrorKind::Unreachable)),
+        ));
         let code = hook.as_ref().err().map(|error| error.kind().exit_code());
         // The time that was too short may be enough another time.
         assert_eq!(code, [None, Some(1), Some(6)][said.len() - 1], "{hook:?}");

@@ -1,7 +1,7 @@
 //! One certificate, once: it is renewed if it is due, and the record beside it says what happened.
 
-use super::hooks::{self, Change};
-use super::record::{FailedAttempts, RenewalRecord, SuggestedWindow, kind_word};
+use super::hooks::{self, Change, ChangeNote, HookContext, HookQueue};
+use super::record::{FailedAttempts, PendingHook, RenewalRecord, SuggestedWindow, kind_word};
 use crate::certificate::decide::{self, Due, RenewalPolicy};
 use crate::certificate::ends::{self, FileEnd};
 use crate::certificate::issue::advice;
@@ -9,8 +9,10 @@ use crate::certificate::issue::{self, IssueAction, IssueContext, IssueOutcome, I
 use crate::certificate::life::Life;
 use crate::error::{Error, Result};
 use crate::host::privilege;
+use crate::net::NetContext;
 use crate::pki::cert::Certificate;
 use crate::rootfs::{Sysroot, split};
+use crate::settings::Hook;
 use crate::text;
 
 /// In seconds; no CA's advice counts longer.
@@ -95,15 +97,70 @@ pub(crate) async fn renew(
         _ => None,
     };
     if let Some((outcome, change, old)) = change {
-        hooks::queue(record, request, change, (&outcome.reason, old), now);
+        let note = ChangeNote { change, reason: &outcome.reason, old, at: now };
+        hooks::queue(&mut record.hooks, request.hooks.as_deref().unwrap_or_default(), &note);
+        if !record.hooks.is_empty() && !world.dry_run {
+            // A run that is killed in between runs them the next time.
+            save(record, request, world);
+        }
     }
-    let mut failed_hooks = Vec::new();
-    if !record.hooks.is_empty() && !world.dry_run {
-        // A run that is killed in between runs them the next time.
-        save(record, request, world);
-        failed_hooks = hooks::run_due(record, request, world, starter == Starter::Caller).await;
-    }
+    let failed_hooks = run_hooks(request, world, record, starter).await;
     Attempt { done, is_adopted, failed_hooks }
+}
+
+/// Runs the hooks of the certificate that are left, as far as it is their time. Returns the failures.
+pub(crate) async fn run_hooks(
+    request: &IssueRequest,
+    world: &IssueContext<'_>,
+    record: &mut RenewalRecord,
+    starter: Starter,
+) -> Vec<Error> {
+    if world.dry_run {
+        return Vec::new();
+    }
+    let NetContext { env, shutdown, .. } = &world.network;
+    let context = HookContext { env, shutdown, children: world.children };
+    let mut queue = CertificateHooks { record, request, world };
+    hooks::run_due(&mut queue, &context, starter == Starter::Caller).await
+}
+
+/// The hooks of one certificate.
+struct CertificateHooks<'a> {
+    record: &'a mut RenewalRecord,
+    request: &'a IssueRequest,
+    world: &'a IssueContext<'a>,
+}
+
+impl HookQueue for CertificateHooks<'_> {
+    fn pending(&mut self) -> &mut Vec<PendingHook> {
+        &mut self.record.hooks
+    }
+
+    fn configured(&self) -> Option<&[Hook]> {
+        self.request.hooks.as_deref()
+    }
+
+    fn variables(&self, pending: &PendingHook) -> Vec<(&'static str, String)> {
+        let (record, outputs) = (&self.record, &self.request.outputs);
+        vec![
+            ("TRUSTUP_EVENT", pending.event.clone()),
+            ("TRUSTUP_REASON", text::escape(&pending.reason)),
+            ("TRUSTUP_NAMES", record.names.join(",")),
+            ("TRUSTUP_CERT", outputs.cert.clone()),
+            ("TRUSTUP_KEY", outputs.key.clone()),
+            ("TRUSTUP_CHAIN", outputs.chain.clone().unwrap_or_default()),
+            ("TRUSTUP_NEW_SERIAL", record.serial.clone().unwrap_or_default()),
+            ("TRUSTUP_OLD_SERIAL", pending.old_serial.clone().unwrap_or_default()),
+        ]
+    }
+
+    fn note_failure(&mut self) {
+        self.record.totals.hook_failures += 1;
+    }
+
+    fn save(&self) {
+        save(self.record, self.request, self.world);
+    }
 }
 
 /// Asks the CA when it wants the certificate renewed, at most hourly, and draws the moment.
@@ -235,7 +292,8 @@ fn note_leaf(record: &mut RenewalRecord, leaf: &Certificate, until: i64) {
     record.until = Some(until);
 }
 
-fn note_failure(record: &mut RenewalRecord, error: &Error, now: i64) {
+/// Records at `now` (seconds since 1970) that an attempt failed, also one that could not even begin.
+pub(crate) fn note_failure(record: &mut RenewalRecord, error: &Error, now: i64) {
     record.checked = Some(now);
     let kind = kind_word(error.kind()).to_owned();
     record.totals.attempts += 1;

@@ -38,8 +38,14 @@ pub(crate) enum Event {
     Held,
     /// A certificate could not be renewed.
     Failed,
-    /// A hook failed, and is run again later.
+    /// A hook failed, or could not be run, and is run again later.
     HookFailed,
+    /// Roots came or went in the trust stores, or stores were corrected.
+    TrustChanged,
+    /// The trust stores are as they should be.
+    TrustKept,
+    /// The trust stores could not be refreshed.
+    TrustFailed,
     /// The daemon answers HTTP requests.
     Listening,
     /// The clock was set, or the machine was suspended.
@@ -58,6 +64,17 @@ pub(crate) enum Event {
     Ended,
 }
 
+/// What one entry is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// The daemon, or all certificates.
+    General,
+    /// The certificate at this path, escaped.
+    Certificate(String),
+    /// The trust stores.
+    TrustStores,
+}
+
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogEntry {
@@ -65,9 +82,9 @@ pub(crate) struct LogEntry {
     pub(crate) level: Level,
     /// What it is about.
     pub(crate) event: Event,
-    /// The path of the certificate, escaped; `None` if it is about none, or about all.
-    pub(crate) certificate: Option<String>,
-    /// The entry as a text of one line, without the certificate.
+    /// What it is about.
+    pub(crate) subject: Subject,
+    /// The entry as a text of one line, without its subject.
     pub(crate) message: String,
     /// The error, in one line.
     pub(crate) error: Option<String>,
@@ -75,7 +92,7 @@ pub(crate) struct LogEntry {
     pub(crate) kind: Option<ErrorKind>,
     /// What to do next.
     pub(crate) hints: Vec<String>,
-    /// When the certificate is looked at next, seconds since 1970.
+    /// When the certificate or the trust stores are looked at next, seconds since 1970.
     pub(crate) next_attempt: Option<i64>,
 }
 
@@ -85,7 +102,7 @@ impl LogEntry {
         LogEntry {
             level: Level::Info,
             event,
-            certificate: None,
+            subject: Subject::General,
             message: message.into(),
             error: None,
             kind: None,
@@ -111,7 +128,12 @@ impl LogEntry {
 
     /// The same about the certificate at this path.
     pub(crate) fn about(self, cert: &str) -> Self {
-        LogEntry { certificate: Some(text::escape(cert)), ..self }
+        LogEntry { subject: Subject::Certificate(text::escape(cert)), ..self }
+    }
+
+    /// The same about the trust stores.
+    pub(crate) fn about_trust_stores(self) -> Self {
+        LogEntry { subject: Subject::TrustStores, ..self }
     }
 
     /// The same with the moment of the next attempt, seconds since 1970.
@@ -121,8 +143,6 @@ impl LogEntry {
 
     /// What an attempt decided; `next`: when the certificate is looked at next, if something does so by itself.
     pub(crate) fn of_attempt(attempt: &Attempt, next: Option<i64>) -> Self {
-        let at =
-            |what: &str| next.map(|next| format!("; {what} at {}", text::moment(next))).unwrap_or_default();
         let entry = match (&attempt.done, attempt.is_adopted) {
             (Ok(outcome), true) => LogEntry::info(
                 Event::Replaced,
@@ -134,15 +154,26 @@ impl LogEntry {
                     IssueAction::PlacedAgain => (Event::Corrected, "files corrected"),
                     _ => (Event::Kept, "nothing to do"),
                 };
-                LogEntry::info(event, format!("{what}: {}{}", outcome.reason, at("next attempt")))
+                let at = next.map(|next| format!("; next attempt at {}", text::moment(next)));
+                let at = at.unwrap_or_default();
+                LogEntry::info(event, format!("{what}: {}{at}", outcome.reason))
             }
-            (Err(error), _) => {
-                let note = FailureKind::of(error.kind()).note();
-                let message = format!("could not be renewed: {error}{}", at(note));
-                LogEntry { hints: error.hints().to_vec(), ..LogEntry::error(Event::Failed, message, error) }
-            }
+            (Err(error), _) => LogEntry::of_failure(error, next),
         };
         entry.next(next)
+    }
+
+    /// That a certificate could not be renewed; `next` as in [`LogEntry::of_attempt`].
+    pub(crate) fn of_failure(error: &Error, next: Option<i64>) -> Self {
+        let note = FailureKind::of(error.kind()).note();
+        let at = next.map(|next| format!("; {note} at {}", text::moment(next))).unwrap_or_default();
+        let entry = LogEntry::error(Event::Failed, format!("could not be renewed: {error}{at}"), error);
+        entry.with_hints(error).next(next)
+    }
+
+    /// The same with the hints of the error.
+    pub(crate) fn with_hints(self, error: &Error) -> Self {
+        LogEntry { hints: error.hints().to_vec(), ..self }
     }
 
     /// That a hook failed.
@@ -153,8 +184,11 @@ impl LogEntry {
 
     /// As lines for people: the message, and each hint.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let about =
-            self.certificate.as_ref().map(|certificate| format!("{certificate}: ")).unwrap_or_default();
+        let about = match &self.subject {
+            Subject::General => String::new(),
+            Subject::Certificate(path) => format!("{path}: "),
+            Subject::TrustStores => "trust stores: ".to_owned(),
+        };
         let hints = self.hints.iter().map(|hint| format!("{about}  hint: {hint}"));
         std::iter::once(format!("{about}{}", self.message)).chain(hints).collect()
     }

@@ -10,3 +10,4 @@ pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod record;
 pub(crate) mod schedule;
+pub(crate) mod trust_refresh;

@@ -45,6 +45,9 @@ const FIRST: i64 = 8;
 /// about to start, or many clients may wait for it.
 const NO_LIFE: (i64, i64) = (HOUR, 10 * MINUTE);
 
+/// The first refresh of trust stores is at most so long after the start.
+const LONGEST_FIRST: i64 = 10 * MINUTE;
+
 /// A server's `Retry-After` is obeyed up to this, or up to half of the life that is left, whichever is longer.
 const LONGEST_ANSWER: i64 = DAY;
 
@@ -132,6 +135,27 @@ pub(crate) fn after_renewal(life: &Life, due: i64, obtained: i64) -> i64 {
 pub(crate) fn after_restart(life: Option<&Life>, last: i64, recorded: i64, now: i64) -> i64 {
     let latest = LASTING.longest(life, now).max(longest_answer(life, now)).saturating_mul(2);
     if last > now || recorded > now.saturating_add(latest) { now } else { recorded }
+}
+
+/// When trust stores are refreshed that were refreshed at `now`: `every`, and up to a tenth earlier.
+pub(crate) fn next_refresh(every: i64, now: i64, random: u64) -> i64 {
+    now.saturating_add(every.saturating_sub(drawn(0..=every / 10, random)))
+}
+
+/// When they are refreshed first, in a process that starts at `now`: soon, but not with all others that start.
+pub(crate) fn first_refresh(every: i64, now: i64, random: u64) -> i64 {
+    now.saturating_add(drawn(0..=(every / 20).min(LONGEST_FIRST), random))
+}
+
+/// When to try again to refresh them: pauses double up to `every`, with full jitter.
+pub(crate) fn after_failed_refresh(every: i64, failure: FailedAttempt, now: i64, random: u64) -> i64 {
+    let doubled = MINUTE.saturating_mul(1_i64 << failure.count.saturating_sub(1).min(30)).min(every);
+    let pause = match failure.kind {
+        FailureKind::MayPass => drawn(SHORTEST_LATER.1..=doubled.max(SHORTEST_LATER.1), random),
+        FailureKind::Lasting => drawn(every / 2..=every, random),
+    };
+    let asked = failure.retry_after.map_or(0, |after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+    now.saturating_add(pause.saturating_add(asked.min(every)))
 }
 
 impl Scale {

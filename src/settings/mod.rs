@@ -145,6 +145,12 @@ impl Settings {
         all
     }
 
+    /// These layers above those of `below`.
+    pub(crate) fn above(mut self, below: &Settings) -> Settings {
+        self.layers.extend(below.layers.iter().cloned());
+        self
+    }
+
     /// The same without the options for which `goes` holds.
     pub(crate) fn without(&self, goes: impl Fn(&str) -> bool) -> Settings {
         let layers = self.layers.iter().map(|layer| layer.without(&goes)).collect();

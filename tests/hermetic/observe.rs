@@ -12,7 +12,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::acme::listeners::talk;
-use crate::renew::{config, configured, record, with_hook};
+use crate::renew::{config, configured, record};
+use crate::renewal_hooks::with_hook;
 use crate::support::enrollment::{Scene, mode, write};
 use crate::support::run::{Running, Trustup};
 use crate::support::schema;

@@ -15,7 +15,7 @@ use crate::support::run::Trustup;
 use crate::support::servers::wait_for;
 
 /// `trustup renew` for the pair of the scene.
-fn renew(scene: &Scene) -> Trustup {
+pub(super) fn renew(scene: &Scene) -> Trustup {
     renew_at(scene, &scene.path("server.crt"), &scene.path("server.key"))
 }
 
@@ -184,109 +184,6 @@ fn the_daemon_ends_with_an_expired_certificate_if_asked() {
     let run = Trustup::new(["--timeout", "1s", "renew", "--daemon", "--allow-shared-config", "--config"]);
     let run = run.arg(&config).env("HOME", scene.directory.path()).fails(4);
     run.says(["and could not be renewed"]);
-}
-
-/// A hook that writes its environment and arguments to `called`, and fails while `broken` exists.
-fn hook(scene: &Scene) -> PathBuf {
-    let script = format!(
-        "#!/bin/sh\nenv > {0}/environment\nfor word in \"$@\"; do echo \"$word\" >> {0}/called; done\nif [ -e {0}/broken ]; then echo sorry >&2; exit 3; fi\n",
-        scene.directory.path().display()
-    );
-    write(&scene.path("hook"), script.as_bytes(), 0o755);
-    scene.path("hook")
-}
-
-pub(crate) fn with_hook(scene: &Scene) -> PathBuf {
-    let hook = hook(scene);
-    let file = config(scene, "");
-    let mut text = fs::read_to_string(&file).expect("the configuration");
-    text.push_str(&format!(
-        "[[certificate.hook]]\ncommand = [\"{}\", \"two words\", \"$(x)\"]\ntimeout = \"20s\"\n",
-        hook.display()
-    ));
-    write(&file, text.as_bytes(), 0o600);
-    file
-}
-
-#[test]
-fn a_hook_runs_after_each_change_and_knows_what_changed() {
-    let scene = Scene::new();
-    let file = with_hook(&scene);
-    let run = || configured(&scene, &file).env("TRUSTUP_TOKEN", "hunter2");
-    let variable = |name: &str| {
-        let environment = fs::read_to_string(scene.path("environment")).expect("the hook ran");
-        assert!(!environment.contains("hunter2"), "no secret of ours: {environment}");
-        let line =
-            environment.lines().find_map(|line| line.strip_prefix(&format!("{name}=")).map(str::to_owned));
-        line.unwrap_or_default()
-    };
-    run().ok();
-    assert_eq!(fs::read_to_string(scene.path("called")).expect("called"), "two words\n$(x)\n");
-    let first = hex::encode(scene.pair().0.serial());
-    assert_eq!(
-        (variable("TRUSTUP_EVENT"), variable("TRUSTUP_NEW_SERIAL")),
-        ("enrolled".to_owned(), first.clone())
-    );
-    assert_eq!(variable("TRUSTUP_CERT"), scene.path("server.crt").display().to_string());
-    assert_eq!(variable("TRUSTUP_NAMES"), "web.test");
-    // Nothing changes: it does not run.
-    fs::remove_file(scene.path("called")).expect("removed");
-    run().ok();
-    assert!(!scene.path("called").exists());
-    run().arg("--force").ok();
-    let second = hex::encode(scene.pair().0.serial());
-    assert_eq!(
-        (variable("TRUSTUP_EVENT"), variable("TRUSTUP_REASON")),
-        ("renewed".to_owned(), "`--force` was given".to_owned())
-    );
-    assert_eq!((variable("TRUSTUP_OLD_SERIAL"), variable("TRUSTUP_NEW_SERIAL")), (first, second));
-}
-
-#[test]
-fn a_hook_that_failed_is_run_again_without_asking_the_ca() {
-    let scene = Scene::new();
-    let file = with_hook(&scene);
-    write(&scene.path("broken"), b"", 0o600);
-    let run = configured(&scene, &file).fails(7);
-    run.says([
-        "the hook failed",
-        "sorry",
-        "the next run, or the daemon, runs the hook again without asking the CA",
-    ]);
-    let serial = scene.pair().0.serial().to_vec();
-    let pending = record(&scene)["hooks"].clone();
-    assert_eq!((pending[0]["attempts"].as_u64(), pending[0]["event"].as_str()), (Some(1), Some("enrolled")));
-    configured(&scene, &file).fails(1);
-    assert_eq!(record(&scene)["hooks"][0]["attempts"], 2);
-    fs::remove_file(scene.path("broken")).expect("removed");
-    configured(&scene, &file).ok();
-    assert_eq!(record(&scene)["hooks"], serde_json::json!([]));
-    assert_eq!(scene.pair().0.serial(), serial, "the same certificate all the time");
-}
-
-#[test]
-fn a_hook_is_a_list_with_an_absolute_path() {
-    let scene = Scene::new();
-    let base = fs::read_to_string(config(&scene, "")).expect("the configuration");
-    for (hook, said) in [
-        ("command = \"nginx -s reload\"", "should be a list with the absolute path of a program"),
-        ("command = [\"nginx\", \"-s\", \"reload\"]", "should be a list with the absolute path of a program"),
-        ("command = \"/usr/sbin/nginx -s reload\"", "should be a list with the absolute path of a program"),
-        ("timeout = \"5s\"", "command"),
-        ("command = [\"/bin/true\"]\ntimeout = \"2d\"", "should be a duration of one second to one hour"),
-        ("command = [\"/bin/true\"]\nshell = true", "shell"),
-    ] {
-        write(&scene.path("trustup.toml"), format!("{base}[[certificate.hook]]\n{hook}\n").as_bytes(), 0o600);
-        configured(&scene, &scene.path("trustup.toml")).fails(2).says([said]);
-        let check = Trustup::new(["config", "check", "--allow-shared-config", "--config"]);
-        check.arg(scene.path("trustup.toml")).fails(2).says([said]);
-    }
-    write(
-        &scene.path("trustup.toml"),
-        format!("{base}[[certificate.hook]]\ncommand = [\"/bin/true\"]\n").as_bytes(),
-        0o600,
-    );
-    configured(&scene, &scene.path("trustup.toml")).ok();
 }
 
 /// Certificate and key as a program sees them that opens the directory of the current version and reads both there.

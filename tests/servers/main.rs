@@ -21,3 +21,4 @@ mod renewal;
 mod same_as_step_ca;
 mod spelling;
 mod token;
+mod trust_refresh;

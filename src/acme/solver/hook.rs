@@ -4,7 +4,6 @@
 //! VALUE is a SHA-256 that was computed here, in base64url: 43 characters, always the last argument. One in 64 begins with
 //! `-` (threat T20, docs/decisions/0028-acme-messages.md).
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::acme::Report;
@@ -12,9 +11,7 @@ use crate::acme::order::Answer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::shutdown::Shutdown;
 use crate::net::Client;
-use crate::process::{Children, run_hook};
-use crate::rootfs::host;
-use crate::rootfs::sharing::{Sharing, protection_of_file};
+use crate::process::{Children, check_hook, run_hook};
 use crate::text;
 
 /// The longest that one call may take.
@@ -42,21 +39,7 @@ pub(super) fn check(command: &[String]) -> Result<()> {
             .at(text::escape(program))
             .hint("`--dns-hook /path/to/program`: it is run without a shell, and found without PATH"));
     }
-    let path = Path::new(program);
-    if host::stat(path)?.is_none() {
-        return Err(Error::usage("the DNS hook does not exist")
-            .at(path.display())
-            .hint("`--dns-hook /path/to/program`: is it installed here, in this image?"));
-    }
-    let protection = protection_of_file(program, Sharing::default())?;
-    let Some(why) = &protection.danger else { return Ok(()) };
-    let remedy = protection.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
-    Err(Error::usage("other users could replace the DNS hook")
-        .at(path.display())
-        .because(anyhow::anyhow!("{why}"))
-        .hint(format!(
-            "it and every directory above it must belong to root or to you, and no other user may write there{remedy}"
-        )))
+    check_hook(program, ("the DNS hook", ErrorKind::Usage))
 }
 
 impl<'a> Hook<'a> {
@@ -126,7 +109,15 @@ impl<'a> Hook<'a> {
         let arguments: Vec<&str> =
             self.arguments.iter().map(String::as_str).chain([action, &record[0], &record[1]]).collect();
         let owner = (self.children, shutdown);
-        let ran = run_hook(owner, self.client.env(), self.program, &arguments, (&[], timeout)).await;
+        // Another time it may be quicker.
+        let ran = run_hook(
+            owner,
+            self.client.env(),
+            self.program,
+            &arguments,
+            (&[], (timeout, ErrorKind::Unreachable)),
+        )
+        .await;
         ran.map_err(|error| {
             if error.kind() != ErrorKind::Failed {
                 return error;

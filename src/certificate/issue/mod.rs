@@ -68,8 +68,8 @@ pub(crate) struct IssueRequest {
     pub(crate) force: bool,
     /// When a certificate is due.
     pub(crate) policy: RenewalPolicy,
-    /// What to run after a change, by whoever renews it.
-    pub(crate) hooks: Vec<Hook>,
+    /// What to run after a change, by whoever renews it; `None` if the configuration is not known.
+    pub(crate) hooks: Option<Vec<Hook>>,
 }
 
 /// The environment of an enrollment.

@@ -2,13 +2,14 @@
 //! that the variables of published images describe. Names no method: those are rows of [`METHODS`].
 
 pub(crate) mod configured;
+mod daemon_terms;
 mod published;
 mod step_variables;
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+pub(crate) use self::daemon_terms::DaemonTerms;
 use super::methods::Method;
 use super::methods::row::{self, Building, MethodRow};
 use super::methods::table::{self, METHODS};
@@ -24,14 +25,13 @@ use crate::rootfs::Sysroot;
 use crate::rootfs::output::{OutputOption, OutputTarget};
 use crate::settings::rows::{
     ALLOW_EXTRA_NAMES, ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT,
-    CERT_MODE as CERT_MODE_OPTION, CHAIN, DUE, EXIT_WHEN_EXPIRED, FINGERPRINT, FORCE, ISSUER_ROOT, KEY,
-    KEY_MODE as KEY_MODE_OPTION, KEY_TYPE, LAYOUT, LISTEN, METRICS, NAMES, NO_MTLS, NOT_AFTER, OWNER,
+    CERT_MODE as CERT_MODE_OPTION, CHAIN, DAEMON, DUE, FINGERPRINT, FORCE, ISSUER_ROOT, KEY,
+    KEY_MODE as KEY_MODE_OPTION, KEY_TYPE, LAYOUT, NAMES, NO_MTLS, NOT_AFTER, OWNER,
     PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REKEY, TIMEOUT,
 };
 use crate::settings::secret::{Secret, SecretSource};
 use crate::settings::{
-    self, CertificateTable, ConfigFile, DEFAULT, EntryTable, Layer, Opt, OptionKind, Origin, Row, Scope,
-    Settings,
+    self, CertificateTable, ConfigFile, DEFAULT, EntryTable, Opt, OptionKind, Origin, Row, Scope, Settings,
 };
 
 /// Options of one certificate: for all certificates of a file, they are not allowed.
@@ -55,8 +55,8 @@ pub(crate) struct IssueInput<'a> {
     pub(crate) settings: &'a Settings,
     /// The root file system that knows users and groups; without one, owners are not looked up.
     pub(crate) host: Option<&'a Sysroot>,
-    /// `[renew]` of the file.
-    pub(crate) renew: Option<&'a Layer>,
+    /// trustup.toml, as far as it was read.
+    pub(crate) file: Option<&'a ConfigFile>,
 }
 
 /// The requests, in the order in which they are executed.
@@ -70,12 +70,8 @@ pub(crate) struct IssueRequests {
     pub(crate) details: Vec<String>,
     /// Problems to report.
     pub(crate) warnings: Vec<String>,
-    /// Whether a daemon ends when one of them has expired and cannot be renewed.
-    pub(crate) exit_when_expired: bool,
-    /// The file that gets metrics.
-    pub(crate) metrics: Option<PathBuf>,
-    /// Where a daemon answers probes.
-    pub(crate) listen: Option<SocketAddr>,
+    /// What a daemon does beside renewals.
+    pub(crate) daemon: DaemonTerms,
 }
 
 /// The requests for this purpose.
@@ -111,12 +107,8 @@ pub(crate) fn requests(input: IssueInput<'_>, purpose: Purpose) -> Result<IssueR
         asked.warnings.extend(published::warnings(by, env));
     }
     let (all, ca) = with_ca(settings, file.as_ref(), &mut asked.notes);
-    let renew = file.as_ref().map(|file| &file.renew);
-    asked.exit_when_expired =
-        all.is(&EXIT_WHEN_EXPIRED) || renew.is_some_and(|renew| renew.has_any(&[&EXIT_WHEN_EXPIRED]));
-    asked.metrics = in_force(settings, renew, &METRICS);
-    asked.listen = in_force(settings, renew, &LISTEN);
-    let input = IssueInput { settings: &all, renew, ..input };
+    asked.daemon = DaemonTerms::new(settings, file.as_ref());
+    let input = IssueInput { settings: &all, file: file.as_ref(), ..input };
     if let Some(method) = method {
         asked.requests.push(described(input, method, &ca, file.is_some(), &mut asked.warnings)?);
         return Ok(asked);
@@ -126,8 +118,14 @@ pub(crate) fn requests(input: IssueInput<'_>, purpose: Purpose) -> Result<IssueR
         tables.into_iter().map(|table| (table, None)).collect();
     certificates.extend(of_variables.map(|(by, table)| (table, Some(by))));
     let path = file.as_ref().map(|file| file.path.as_path());
+    let has_pair = settings.has(&CERT) || settings.has(&KEY);
+    // A daemon may be there for the trust stores alone.
+    let is_for_trust = settings.is(&DAEMON) && asked.daemon.refresh_trust.is_some();
+    if is_for_trust && certificates.is_empty() && !has_pair && settings.all(&NAMES).is_empty() {
+        return Ok(asked);
+    }
     let chosen = match purpose {
-        Purpose::Renew if settings.has(&CERT) || settings.has(&KEY) => {
+        Purpose::Renew if has_pair => {
             match with_files(settings, certificates)? {
                 Some(listed) => vec![listed],
                 // Nothing is known about it but the pair itself.
@@ -146,15 +144,6 @@ pub(crate) fn requests(input: IssueInput<'_>, purpose: Purpose) -> Result<IssueR
         asked.requests.push(request.map_err(|error| blamed(error, &table.place))?);
     }
     Ok(asked)
-}
-
-/// The value of an option that `[renew]` may set.
-fn in_force<T: Clone + 'static>(
-    settings: &Settings,
-    renew: Option<&Layer>,
-    option: &'static Opt<T>,
-) -> Option<T> {
-    settings.get(option).or_else(|| renew.and_then(|renew| renew.values(option).last())).cloned()
 }
 
 /// The certificate of the file with the paths that the command line names, if there is one.
@@ -383,7 +372,9 @@ pub(crate) fn configured(
     }
     let of_all = input.settings.without(is_of_one);
     let made = request(input, &of_all.over(table.layer.clone()), ca, (purpose, methods), timeout)?;
-    Ok(IssueRequest { hooks: table.hooks.clone(), ..made })
+    let of_all = input.file.map(|file| file.hooks.as_slice()).unwrap_or_default();
+    let of_all = of_all.iter().filter(|hook| !table.hooks.iter().any(|own| own.command == hook.command));
+    Ok(IssueRequest { hooks: Some(table.hooks.iter().chain(of_all).cloned().collect()), ..made })
 }
 
 /// The secrets of an `enroll` table that cannot be read now.
@@ -420,7 +411,7 @@ fn request(
     timeout: Duration,
 ) -> Result<IssueRequest> {
     // What a certificate says of itself counts before what applies to all.
-    let settings = &input.renew.map_or_else(|| settings.clone(), |renew| settings.over(renew.clone()));
+    let settings = &input.file.map_or_else(|| settings.clone(), |file| settings.over(file.renew.clone()));
     let key_type = match purpose {
         Purpose::Enroll(_) => Some(settings.or_default(&KEY_TYPE)),
         Purpose::Renew => {
@@ -464,7 +455,7 @@ fn request(
             .unwrap_or(timeout)
             .saturating_add(settings.wait().unwrap_or_default()),
         force: settings.is(&FORCE),
-        hooks: Vec::new(),
+        hooks: None,
         policy: RenewalPolicy { due: settings.or_default(&DUE), ..RenewalPolicy::default() },
     })
 }

@@ -209,11 +209,19 @@ impl Recorded {
 
     /// The recorded roots that came from this CA.
     fn of_this_ca(&self, url: &Url) -> Vec<Certificate> {
+        self.sourced_at(url, &["/", "/roots"])
+    }
+
+    /// The recorded roots of this CA's list, which bootstrap was told to take all of.
+    fn announced_by(&self, url: &Url) -> Vec<Certificate> {
+        self.sourced_at(url, &["/roots"])
+    }
+
+    fn sourced_at(&self, url: &Url, paths: &[&str]) -> Vec<Certificate> {
         // A recorded source has no secrets, and may end its host with a dot.
         let is_of_this = |id: &String| {
-            Url::parse(id).is_ok_and(|id| {
-                same_origin(&id, url) && matches!(id.path(), "/" | "/roots") && id.query().is_none()
-            })
+            Url::parse(id)
+                .is_ok_and(|id| same_origin(&id, url) && paths.contains(&id.path()) && id.query().is_none())
         };
         self.anchors
             .iter()
@@ -307,7 +315,9 @@ fn choose(url: Option<Url>, given: &Given, recorded: &Recorded, token: Option<&F
         }
     } else if !given.pins.is_empty() {
         recorded.agrees(url.as_ref(), &given.pins)?;
-        pinned(url.or_else(|| recorded.step_ca()), given.pins.clone(), recorded, "the pinned fingerprint")
+        let url = url.or_else(|| recorded.step_ca());
+        let ca = pinned(url, given.pins.clone(), recorded, "the pinned fingerprint");
+        with_announced(ca, recorded)
     } else {
         let url = url.or_else(|| recorded.step_ca());
         let certificates = recorded.of_ca(url.as_ref());
@@ -346,6 +356,21 @@ fn choose(url: Option<Url>, given: &Given, recorded: &Recorded, token: Option<&F
             }
         }
     })
+}
+
+/// The same with the roots that the CA gave when bootstrap asked it for all of them, over TLS that a pinned one verified:
+/// they count as pinned (threat T42), so that the CA may move to one of them.
+fn with_announced(mut ca: Ca, recorded: &Recorded) -> Ca {
+    if let (Some(url), Some(roots)) = (&ca.url, &mut ca.roots) {
+        let mut announced = recorded.announced_by(url);
+        announced.retain(|root| !roots.certificates.contains(root));
+        if !announced.is_empty() {
+            ca.recorded.extend(announced.iter().map(|root| recorded.describe(root)));
+            roots.certificates.extend(announced);
+            roots.described = described(&roots.certificates, "the pinned fingerprint and of this CA's list");
+        }
+    }
+    ca
 }
 
 fn pinned(url: Option<Url>, pins: Vec<Fingerprint>, recorded: &Recorded, how: &str) -> Ca {
@@ -405,6 +430,7 @@ pub(crate) async fn fetch(url: &Url, pins: &[Fingerprint], how: Fetching<'_>) ->
         ca_url_pin: None,
         require_pin: true,
         require_fresh: false,
+        ask_again: false,
         allow_expired: false,
         allow_intermediate: false,
         allow_rollback: false,

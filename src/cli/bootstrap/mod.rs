@@ -16,16 +16,12 @@ use crate::settings::rows::{
     FIREFOX_POLICY, NAME, PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REPAIR,
     REQUIRE_FRESH, REQUIRE_PIN, REQUIRE_SYSTEM, ROOT_URL, STORES, STRICT, UPDATER, WITH_WEB_PKI,
 };
-use crate::trust::bootstrap::install::{install, known};
+use crate::trust::bootstrap::pipeline::Pipeline;
 use crate::trust::bootstrap::request::{self, TrustRequest};
-use crate::trust::bootstrap::selection::selection;
 use crate::trust::bootstrap::trees::Trees;
 use crate::trust::facts::Facts;
 use crate::trust::plan::CA_OUT as CA_OUT_OPTION;
-use crate::trust::reconcile::ReconcileOptions;
 use crate::trust::runtimes::{JAVA_OPTIONS, for_command, left_out};
-use crate::trust::source::cache::{Cache, keep};
-use crate::trust::source::{self, Acquired, Known};
 use crate::trust::state::State;
 use crate::trust::view::View;
 
@@ -110,23 +106,17 @@ async fn run(context: &Context<'_>) -> Result<u8> {
             "ignored, since the command line or the environment names a source: those of `{path}`"
         ));
     }
-    let stamp = context.stamp()?;
+    let pipeline = Pipeline::new(&settings, context.network(), context.children)?;
     let request = TrustRequest::from_settings(&settings)?;
     check_ca_out(context, &request, &trees)?;
     trees.refuse_newer()?;
 
-    let cache = settings.get(&CACHE).map(|path| Cache::open(path)).transpose()?;
-    // Files are read anyway: existing roots matter only to sources that are fetched over the network.
-    let only_files = request.is_of_files();
-    let known = if only_files { Known::default() } else { known(&trees)? };
-    let busy = (!only_files).then(|| ui.busy("fetching certificates")).flatten();
-    let acquired = if request.is_only_repair() {
-        Ok(Acquired::default())
-    } else {
+    let busy = (!request.is_of_files()).then(|| ui.busy("fetching certificates")).flatten();
+    if !request.is_only_repair() {
         // Before a service it is process 1, and `--wait` may wait for minutes.
         context.shutdown.handle()?;
-        source::acquire(&request.sources, &known, &context.network(), cache.as_ref()).await
-    };
+    }
+    let acquired = pipeline.acquire(&request, &trees).await;
     drop(busy);
     let acquired = acquired?;
     report_sources(context, &acquired);
@@ -135,35 +125,10 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         ui.warn(&warning);
     }
 
-    let selection = selection(&settings, env, &trees, request.wishes())?;
-    let options = ReconcileOptions {
-        stores: Some(&selection),
-        updater: request.updater,
-        before_service: !command.is_empty(),
-        leave_unwritable: trees.system.is_host(),
-        strict: request.strict,
-        require_pin: request.sources.require_pin,
-        repair: request.repair,
-        dry_run: context.is_dry_run(),
-        patience: context.timeout(),
-        tool_timeout: context.tool_timeout(),
-        children: context.children,
-        shutdown: context.shutdown,
-        stamp,
-        now: env.now(),
-    };
-    context.shutdown.check()?;
-    let done = install(&mut trees, options, &request, &acquired).await;
-    let tidied = if options.dry_run { Ok(()) } else { trees.tidy(stamp) };
-    let done = done?;
-    tidied?;
-    // Not before the stores have them: what is refused there is not kept.
-    if let Some(cache) = cache.filter(|_| !options.dry_run)
-        && let Some(warning) = keep(&cache, &acquired)
-    {
-        ui.warn(warning);
-    }
-    let before_service = !command.is_empty() && !options.dry_run;
+    let (done, warning) = pipeline.install(&request, &mut trees, &acquired).await?;
+    warning.iter().for_each(|warning| ui.warn(warning));
+    let dry_run = context.is_dry_run();
+    let before_service = !command.is_empty() && !dry_run;
     // Before the report, which contains all warnings.
     let variables = match &done.private {
         Some(_) if before_service => locate(context, &trees).map(|located| {
@@ -174,13 +139,13 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     };
     let reported =
         report(context, &settings, &request, before_service, &trees, &acquired, &done).and_then(|()| {
-            if !request.to_standard_output || options.dry_run {
+            if !request.to_standard_output || dry_run {
                 return Ok(());
             }
             let roots = acquired.anchors.iter().map(|anchor| anchor.certificate.to_pem());
             ui.data(roots.collect::<String>().trim_end())
         });
-    if request.repair && !options.dry_run {
+    if request.repair && !dry_run {
         refuse_unrepaired(&trees, &done.system_state).map_err(|error| done.blame(error))?;
     }
     if !before_service {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::cli::ui::json::UtcTime;
 use crate::error::ErrorKind;
-use crate::renew::log::{Event, Level, LogEntry};
+use crate::renew::log::{Event, Level, LogEntry, Subject};
 use crate::settings::filled_in::without_filled_in;
 
 /// One line of standard error with `--log-format json`.
@@ -31,7 +31,7 @@ pub(crate) struct LogLine {
     /// What to do next.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hints: Vec<String>,
-    /// When the certificate is looked at next.
+    /// When the certificate or the trust stores are looked at next.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_attempt: Option<UtcTime>,
 }
@@ -44,7 +44,10 @@ impl LogLine {
             time: UtcTime(now),
             level: entry.level,
             event: entry.event,
-            certificate: entry.certificate.clone(),
+            certificate: match &entry.subject {
+                Subject::Certificate(path) => Some(path.clone()),
+                Subject::General | Subject::TrustStores => None,
+            },
             message: shown(&entry.message),
             error: entry.error.as_deref().map(shown),
             kind: entry.kind,

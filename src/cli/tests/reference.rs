@@ -21,11 +21,11 @@ In every string `${NAME}` is replaced by an environment variable, and `${NAME:-d
 
 /// It is in no option, and so in no row.
 const HOOK: &str = "
-## `[[certificate.hook]]`
+## `[[hook]]` and `[[certificate.hook]]`
 
 | key | value | meaning |
 | --- | --- | --- |
-| `command` | list: text, required | The absolute path of a program that `renew` runs after a change, and its arguments; no shell is involved |
+| `command` | list: text, required | The absolute path of a program that `renew` runs after a change (of any certificate and of the trust stores, or of this certificate and of the trust stores), and its arguments; no shell is involved |
 | `timeout` | text | How long it may take, 1s to 1h [default: 1m] |
 ";
 

@@ -6,6 +6,7 @@ use crate::error::ErrorKind;
 use crate::renew::record::{RenewalRecord, kind_word};
 use crate::renew::schedule;
 use crate::rootfs::Sysroot;
+use crate::settings::Hook;
 
 /// One certificate.
 pub(super) struct Entry {
@@ -17,6 +18,10 @@ pub(super) struct Entry {
     pub(super) is_forced: bool,
     /// How many signals had asked to renew everything when work on it began.
     pub(super) asked: u64,
+    /// Those of its hooks that run after a change of the trust stores: a hook of several certificates runs once.
+    pub(super) trust_hooks: Vec<Hook>,
+    /// How many changes of the trust stores its hooks were told of.
+    pub(super) trust_changes: usize,
     /// Its files when it was looked at last.
     seen: Vec<Option<FileStamp>>,
 }
@@ -39,7 +44,16 @@ impl FileStamp {
 impl Entry {
     /// A certificate that is to be looked at `now` (seconds since 1970).
     pub(super) fn new(request: IssueRequest, record: RenewalRecord, now: i64) -> Self {
-        Entry { request, record, renew_at: now, is_forced: false, asked: 0, seen: Vec::new() }
+        Entry {
+            request,
+            record,
+            renew_at: now,
+            is_forced: false,
+            asked: 0,
+            trust_hooks: Vec::new(),
+            trust_changes: 0,
+            seen: Vec::new(),
+        }
     }
 
     /// As [`Entry::new`], when the daemon starts: a CA that could not be reached is left alone as long as before.

@@ -3,10 +3,12 @@
 //! Per certificate it holds its request and its record, and nothing else: each attempt opens what it needs, and reads
 //! secrets again.
 
+mod certificate;
 mod drift;
 mod entry;
 mod monitor;
 mod probes;
+mod trust;
 
 use std::pin::Pin;
 
@@ -15,39 +17,26 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use self::drift::Drift;
 use self::entry::Entry;
 use self::monitor::Monitor;
-use super::attempt::{self, Attempt, Starter};
-use super::lease::{self, Claim, Holder, Terms};
+use self::trust::{TrustEntry, TrustTerms};
+use super::hooks::{self, Change, ChangeNote};
+use super::lease::Holder;
 use super::log::{Event, LogEntry};
-use super::record::RenewalRecord;
-use super::schedule::{self, FailedAttempt, FailureKind};
-use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
-use crate::certificate::issue::trust::Recorded;
-use crate::certificate::issue::{self, IssueAction, IssueContext};
-use crate::certificate::life::Life;
+use super::{attempt, trust_refresh};
+use crate::certificate::issue::request::{DaemonTerms, IssueInput, IssueRequests, Purpose, requests};
 use crate::error::{Error, Result};
 use crate::host::alarm::Alarm;
 use crate::host::env::Env;
 use crate::host::shutdown::{DaemonRequest, Shutdown};
-use crate::net::NetContext;
-use crate::net::progress::Note;
 use crate::process::Children;
-use crate::random;
-use crate::rootfs::{Sysroot, budget};
+use crate::rootfs::Sysroot;
 use crate::settings::Settings;
-use crate::settings::rows::REQUIRE_PIN;
 use crate::text;
-use crate::trust::bootstrap::trees::Trees;
 use crate::trust::target::sysroot;
 
 /// How many certificates are renewed at the same time.
 const AT_ONCE: usize = 8;
 /// How often files are compared with what was there, in seconds: another program may have replaced a pair.
 const LOOK: i64 = 600;
-
-/// After an error that is not about the certificate; in seconds.
-const HOUR: i64 = 3600;
-/// The least time between two looks at a hook; in seconds.
-const HOOK_PAUSE: i64 = 3;
 
 /// What the daemon works with.
 #[derive(Clone, Copy)]
@@ -56,6 +45,8 @@ pub(crate) struct DaemonContext<'a> {
     pub(crate) env: &'a Env,
     /// Command line and environment.
     pub(crate) settings: &'a Settings,
+    /// What `trustup bootstrap` without options would get from them.
+    pub(crate) bootstrap: &'a Settings,
     /// The signals that end it.
     pub(crate) shutdown: &'a Shutdown,
     /// The owner of hooks.
@@ -65,7 +56,14 @@ pub(crate) struct DaemonContext<'a> {
 }
 
 /// What is at work.
-type Work<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Entry> + 'a>>>;
+type Work<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Finished> + 'a>>>;
+
+/// What comes back from work.
+enum Finished {
+    Certificate(Box<Entry>),
+    /// With what changed, if anything did.
+    Trust(TrustEntry, Option<String>),
+}
 
 /// Renews all configured certificates until a signal ends it.
 ///
@@ -82,6 +80,11 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
         exit_when_expired: false,
         asked: 0,
         monitor: Monitor::new(context, &host),
+        at_work: 0,
+        trust: None,
+        trust_terms: None,
+        is_trust_at_work: false,
+        trust_changes: Vec::new(),
     };
     daemon.load()?;
     daemon.monitor.ready();
@@ -102,13 +105,21 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
             daemon.compare_files(now);
             next_look = now.saturating_add(LOOK);
         }
-        while work.len() < AT_ONCE
-            && let Some(entry) = daemon.take_due(now)
-        {
-            work.push(Box::pin(attempt_one(context, &holder, entry)));
+        while let Some(entry) = daemon.take_due(now) {
+            let holder = &holder;
+            work.push(Box::pin(async move {
+                Finished::Certificate(Box::new(certificate::work(context, holder, entry).await))
+            }));
+        }
+        // Beside the certificates, never before them.
+        if let Some(entry) = daemon.take_due_trust(now) {
+            work.push(Box::pin(async move {
+                let (entry, changed) = trust::work(context, entry).await;
+                Finished::Trust(entry, changed)
+            }));
         }
         daemon.monitor.publish(work.is_empty());
-        let next = daemon.next(work.len() < AT_ONCE).unwrap_or(next_look).min(next_look);
+        let next = daemon.next().unwrap_or(next_look).min(next_look);
         let next = daemon.monitor.next().map_or(next, |publish| publish.min(next));
         // A simulated clock stands still while something is at work.
         let may_sleep = context.env.has_system_clock() || work.is_empty();
@@ -116,7 +127,10 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
             biased;
             _ = context.shutdown.requested() => break,
             asked = signals.next() => daemon.asked(asked),
-            Some(entry) = work.next(), if !work.is_empty() => expired = daemon.take_back(entry),
+            Some(finished) = work.next(), if !work.is_empty() => match finished {
+                Finished::Certificate(entry) => expired = daemon.take_back(*entry),
+                Finished::Trust(entry, changed) => daemon.take_back_trust(entry, changed),
+            },
             call = daemon.monitor.called() => daemon.monitor.answer(call),
             () = alarm.until(next), if may_sleep => {}
         }
@@ -124,8 +138,10 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
     daemon.monitor.stopping();
     if expired.is_none() {
         // The attempts were told, and end by themselves.
-        while let Some(entry) = work.next().await {
-            daemon.monitor.update(&entry);
+        while let Some(finished) = work.next().await {
+            if let Finished::Certificate(entry) = finished {
+                daemon.monitor.update(&entry);
+            }
         }
     }
     daemon.monitor.publish(true);
@@ -144,6 +160,15 @@ struct Daemon<'a> {
     asked: u64,
     /// What others see of it.
     monitor: Monitor<'a>,
+    /// How many certificates are at work.
+    at_work: usize,
+    /// The trust stores, if they are to be refreshed and not at work.
+    trust: Option<TrustEntry>,
+    /// What the configuration says of them now.
+    trust_terms: Option<TrustTerms>,
+    is_trust_at_work: bool,
+    /// What changed in them since the start.
+    trust_changes: Vec<String>,
 }
 
 impl Daemon<'_> {
@@ -153,10 +178,16 @@ impl Daemon<'_> {
     /// It cannot be used; nothing is changed.
     fn load(&mut self) -> Result<()> {
         let DaemonContext { env, settings, log, .. } = self.context;
-        let input = IssueInput { env, settings, host: Some(self.host), renew: None };
-        let IssueRequests { requests, notes, warnings, exit_when_expired, listen, metrics, .. } =
-            requests(input, Purpose::Renew)?;
-        if requests.is_empty() {
+        let input = IssueInput { env, settings, host: Some(self.host), file: None };
+        let IssueRequests { requests, notes, warnings, daemon, .. } = requests(input, Purpose::Renew)?;
+        let DaemonTerms { exit_when_expired, refresh_trust, hooks, metrics, listen } = daemon;
+        // With certificates, each hook belongs to one of them.
+        let hooks = if requests.is_empty() { hooks } else { Vec::new() };
+        let trust_terms = refresh_trust.map(|every| TrustTerms { every, hooks });
+        if trust_terms.is_some() {
+            trust_refresh::check(self.context.bootstrap, env)?;
+        }
+        if requests.is_empty() && trust_terms.is_none() {
             return Err(Error::usage("no certificate is requested"));
         }
         notes.iter().for_each(|line| log(&LogEntry::info(Event::Note, line)));
@@ -176,10 +207,25 @@ impl Daemon<'_> {
             });
         }
         let watching = self.monitor.prepare(listen, metrics.as_deref())?;
+        // A service that several certificates share is told once of new roots.
+        let mut told = Vec::new();
+        for entry in &mut entries {
+            let hooks = entry.request.hooks.iter().flatten();
+            entry.trust_changes = self.trust_changes.len();
+            entry.trust_hooks = hooks.filter(|hook| !told.contains(&hook.command)).cloned().collect();
+            told.extend(entry.trust_hooks.iter().map(|hook| hook.command.clone()));
+        }
         self.monitor.watch(watching, entries.iter());
         self.exit_when_expired = exit_when_expired;
         self.listed = listed;
         self.idle = entries;
+        self.trust = match (self.trust.take(), &trust_terms) {
+            (Some(entry), Some(terms)) => Some(entry.with(terms.clone(), now)),
+            (None, Some(terms)) if !self.is_trust_at_work => Some(TrustEntry::new(terms.clone(), now)),
+            _ => None,
+        };
+        self.trust_terms = trust_terms;
+        self.monitor.note_trust(self.trust.as_ref().map(TrustEntry::next));
         Ok(())
     }
 
@@ -192,6 +238,7 @@ impl Daemon<'_> {
                 self.asked += 1;
                 self.idle.iter_mut().for_each(|entry| entry.is_forced = true);
                 self.look_at_all(now);
+                self.trust.iter_mut().for_each(|trust| trust.refresh_at = now);
             }
             DaemonRequest::Reload => {
                 self.monitor.reloading();
@@ -212,6 +259,7 @@ impl Daemon<'_> {
 
     fn look_at_all(&mut self, now: i64) {
         self.idle.iter_mut().for_each(|entry| entry.renew_at = now);
+        self.trust.iter_mut().for_each(|trust| trust.bound(now));
     }
 
     /// Looks at certificates whose files another program changed.
@@ -227,21 +275,53 @@ impl Daemon<'_> {
 
     /// A certificate for which something is to be done now: the one that waits longest.
     fn take_due(&mut self, now: i64) -> Option<Entry> {
+        if self.at_work >= AT_ONCE {
+            return None;
+        }
         let (first, _) = self.idle.iter().enumerate().min_by_key(|(_, entry)| entry.next())?;
         (self.idle[first].next() <= now).then(|| {
             let mut entry = self.idle.swap_remove(first);
             entry.asked = self.asked;
+            entry.trust_changes = self.trust_changes.len();
+            self.at_work += 1;
             entry
         })
     }
 
-    /// When something is to be done next, if there is room for it.
-    fn next(&self, has_room: bool) -> Option<i64> {
-        self.idle.iter().filter(|_| has_room).map(Entry::next).min()
+    fn take_due_trust(&mut self, now: i64) -> Option<TrustEntry> {
+        let entry = self.trust.take_if(|entry| entry.next() <= now)?;
+        self.is_trust_at_work = true;
+        Some(entry)
+    }
+
+    /// When something is to be done next for which there is room.
+    fn next(&self) -> Option<i64> {
+        let certificates = self.idle.iter().filter(|_| self.at_work < AT_ONCE).map(Entry::next);
+        certificates.chain(self.trust.iter().map(TrustEntry::next)).min()
+    }
+
+    fn take_back_trust(&mut self, entry: TrustEntry, changed: Option<String>) {
+        let now = self.context.env.now();
+        self.is_trust_at_work = false;
+        // After a reload there may be other terms, or none.
+        self.trust = self.trust_terms.clone().map(|terms| entry.with(terms, now));
+        self.monitor.note_trust(self.trust.as_ref().map(TrustEntry::next));
+        let Some(reason) = changed else { return };
+        self.host.look_again();
+        self.trust_changes.push(reason);
+        for entry in &mut self.idle {
+            tell_hooks(entry, &self.trust_changes, now);
+            if let Err(error) = entry.record.write(self.host, &entry.request.outputs.cert) {
+                let message = format!("the state of the renewal could not be recorded: {error}");
+                (self.context.log)(&LogEntry::warning(message));
+            }
+            self.monitor.update(entry);
+        }
     }
 
     /// Returns why the daemon ends, if it does.
     fn take_back(&mut self, mut entry: Entry) -> Option<Error> {
+        self.at_work -= 1;
         self.host.look_again();
         entry.remember_files(self.host);
         // A signal came while it was at work: what was done may be older than what the signal is about.
@@ -249,6 +329,7 @@ impl Daemon<'_> {
             entry.is_forced = true;
             entry.renew_at = self.context.env.now();
         }
+        tell_hooks(&mut entry, &self.trust_changes, self.context.env.now());
         self.monitor.update(&entry);
         let is_listed = self.listed.contains(&entry.request.outputs.cert);
         // After a reload there is a newer request for it.
@@ -270,123 +351,13 @@ impl Daemon<'_> {
     }
 }
 
-/// One certificate, once.
-async fn attempt_one(context: DaemonContext<'_>, holder: &Holder, mut entry: Entry) -> Entry {
-    budget::begin();
-    let cert = entry.request.outputs.cert.clone();
-    let say = |said: LogEntry| (context.log)(&said.about(&cert));
-    match try_one(context, holder, &mut entry, &say).await {
-        // Told to end.
-        _ if context.shutdown.check().is_err() => {}
-        Ok(()) => {}
-        Err(error) => {
-            entry.renew_at = context.env.now().saturating_add(HOUR);
-            let message = format!("cannot be renewed: {error}");
-            say(LogEntry::error(Event::Failed, message, &error).next(entry.renew_at));
-        }
+/// Queues the hooks of a certificate for changes of the trust stores that it was not told of.
+fn tell_hooks(entry: &mut Entry, changes: &[String], now: i64) {
+    let new = changes.get(entry.trust_changes..).unwrap_or_default();
+    entry.trust_changes = changes.len();
+    if !new.is_empty() {
+        let reason = new.join("; ");
+        let note = ChangeNote { change: Change::TrustChanged, reason: &reason, old: None, at: now };
+        hooks::queue(&mut entry.record.hooks, &entry.trust_hooks, &note);
     }
-    // A hook that did not get its turn, since another replica renews or nothing could begin, does not keep us busy.
-    let soon = context.env.now().saturating_add(HOOK_PAUSE);
-    let waiting = entry.record.hooks.iter_mut().filter(|hook| hook.next_attempt < soon);
-    waiting.for_each(|hook| hook.next_attempt = soon);
-    entry
-}
-
-async fn try_one(
-    context: DaemonContext<'_>,
-    holder: &Holder,
-    entry: &mut Entry,
-    say: &(dyn Fn(LogEntry) + Sync),
-) -> Result<()> {
-    let host = sysroot(context.settings)?;
-    let states = Trees::open(context.settings, context.env)?.states()?;
-    let network = NetContext { env: context.env, shutdown: context.shutdown.clone(), note: Note::default() };
-    let warn = |line: &str| say(LogEntry::warning(line));
-    let world = IssueContext {
-        network,
-        children: context.children,
-        host: &host,
-        recorded: Recorded::of(&states, context.settings.is(&REQUIRE_PIN))?,
-        dry_run: false,
-        say: &|_| {},
-        note: &|_| {},
-        warn: &warn,
-    };
-    let now = context.env.now();
-    let lease = match claim(entry, holder, &world, now)? {
-        None => None,
-        Some(Claim::Ours(lease)) => Some(lease),
-        Some(Claim::Held(held)) => {
-            let by = held.host.map(|host| format!(" on `{host}`")).unwrap_or_default();
-            entry.renew_at = held.until.max(now.saturating_add(1));
-            let until = text::moment(held.until);
-            let message = format!("another trustup{by} renews it: looking again at {until}");
-            say(LogEntry::info(Event::Held, message).next(entry.renew_at));
-            return Ok(());
-        }
-    };
-    entry.request.force = std::mem::take(&mut entry.is_forced);
-    let attempt = attempt::renew(&mut entry.request, &world, &mut entry.record, Starter::Schedule).await;
-    if let Some(lease) = lease {
-        lease.release(&host, &entry.request.outputs);
-    }
-    entry.renew_at = next(context.env.now(), &attempt, &entry.record)?;
-    entry.record.next_attempt = Some(entry.renew_at);
-    attempt::save(&entry.record, &entry.request, &world);
-    for error in &attempt.failed_hooks {
-        say(LogEntry::of_hook(error));
-    }
-    // A signal that ended the attempt is no decision about the certificate.
-    if attempt.done.is_ok() || context.shutdown.check().is_ok() {
-        say(LogEntry::of_attempt(&attempt, Some(entry.renew_at)));
-    }
-    Ok(())
-}
-
-/// Claims the renewal of a certificate that is due; `None` if it is not, or if there can be no lease, which a renewal
-/// does not depend on.
-///
-/// # Errors
-/// The request is not possible, or something cannot be read.
-fn claim(entry: &Entry, holder: &Holder, world: &IssueContext<'_>, now: i64) -> Result<Option<Claim>> {
-    let Entry { request, record, .. } = entry;
-    if !entry.is_forced && issue::due(request, world)?.is_none() {
-        return Ok(None);
-    }
-    let life = record.from.zip(record.until).map(|(from, until)| Life { from, until, limit: None });
-    let timeout = i64::try_from(request.timeout.as_secs()).unwrap_or(i64::MAX);
-    let terms = Terms::new(life.as_ref(), record.due.unwrap_or(now), timeout);
-    Ok(lease::claim(world.host, &request.outputs, holder, terms, now).ok())
-}
-
-/// When the certificate is looked at next, seconds since 1970.
-///
-/// # Errors
-/// The system has no randomness.
-fn next(now: i64, attempt: &Attempt, record: &RenewalRecord) -> Result<i64> {
-    let life = record.from.zip(record.until).map(|(from, until)| Life { from, until, limit: None });
-    let millis = |seconds: i64| seconds.saturating_mul(1000);
-    let next = match &attempt.done {
-        Ok(outcome) => {
-            let due = millis(outcome.due.unwrap_or(now));
-            match (&life, outcome.action) {
-                (Some(life), IssueAction::Issued | IssueAction::TakenUp) => {
-                    schedule::after_renewal(life, due, millis(now))
-                }
-                _ => due,
-            }
-        }
-        Err(error) => {
-            let mut random = [0; 8];
-            random::fill(&mut random)?;
-            let failed = FailedAttempt {
-                count: record.failure.as_ref().map_or(1, |failure| failure.count),
-                kind: FailureKind::of(error.kind()),
-                retry_after: error.retry_after(),
-            };
-            schedule::after_failure(life.as_ref(), failed, millis(now), u64::from_ne_bytes(random))
-        }
-    };
-    // Rounded up: what is due in the next second is not looked at in this one.
-    Ok((next.saturating_add(999) / 1000).max(now.saturating_add(1)))
 }

@@ -34,6 +34,8 @@ pub(super) struct Monitor<'a> {
     listen: Option<SocketAddr>,
     metrics: Option<String>,
     watched: Vec<Watched>,
+    /// When the trust stores are refreshed next, seconds since 1970.
+    trust_refresh: Option<i64>,
     /// Whether something changed since it was published.
     is_changed: bool,
     /// When it was published, and when the files were looked at; seconds since 1970.
@@ -85,6 +87,7 @@ impl<'a> Monitor<'a> {
             listen: None,
             metrics: None,
             watched: Vec::new(),
+            trust_refresh: None,
             is_changed: false,
             published: i64::MIN,
             looked: i64::MIN,
@@ -138,6 +141,12 @@ impl<'a> Monitor<'a> {
             *watched = Watched::new(self.host, entry);
             self.is_changed = true;
         }
+    }
+
+    /// Notes when the trust stores are refreshed next (seconds since 1970), if they are.
+    pub(super) fn note_trust(&mut self, next: Option<i64>) {
+        self.trust_refresh = next;
+        self.is_changed = true;
     }
 
     /// Looks at the files, and publishes what the time alone changes.
@@ -288,6 +297,9 @@ impl<'a> Monitor<'a> {
         };
         if let Some(next) = self.states().filter_map(|state| state.next_attempt).min() {
             line.push_str(&format!(", next attempt at {}", text::moment(next)));
+        }
+        if let Some(next) = self.trust_refresh {
+            line.push_str(&format!("; next refresh of the trust stores at {}", text::moment(next)));
         }
         let tell = |line: &mut String, what: &str, count: usize| {
             if count > 0 {

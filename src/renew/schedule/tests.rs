@@ -166,3 +166,24 @@ fn hostile_values_do_not_overflow() {
         }
     }
 }
+
+#[test]
+fn trust_stores_are_refreshed_in_time_and_not_all_at_once() {
+    let every = 24 * HOUR;
+    for random in [0, 1, u64::MAX / 2, u64::MAX] {
+        assert!((0..=10 * MINUTE).contains(&first_refresh(every, 0, random)));
+        assert!((every * 9 / 10..=every).contains(&next_refresh(every, 0, random)));
+        for (count, kind, range) in [
+            (1, FailureKind::MayPass, 5 * SECOND..=MINUTE),
+            (4, FailureKind::MayPass, 5 * SECOND..=8 * MINUTE),
+            (u32::MAX, FailureKind::MayPass, 5 * SECOND..=every),
+            (1, FailureKind::Lasting, every / 2..=every),
+        ] {
+            let failed = FailedAttempt { count, kind, retry_after: None };
+            let next = after_failed_refresh(every, failed, 0, random);
+            assert!(range.contains(&next), "{count} {kind:?}: {next}");
+            let failed = FailedAttempt { retry_after: Some(Duration::from_secs(3600)), ..failed };
+            assert!(after_failed_refresh(every, failed, 0, random) >= HOUR, "Retry-After");
+        }
+    }
+}

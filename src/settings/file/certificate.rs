@@ -30,7 +30,7 @@ pub(super) fn certificate(section: &Section<'_>, variants: &[Variant]) -> Certif
 }
 
 /// What to run after a change: never through a shell.
-fn hook(section: &Section<'_>) -> Option<Hook> {
+pub(super) fn hook(section: &Section<'_>) -> Option<Hook> {
     const COMMAND: &str = "a list with the absolute path of a program and its arguments, such as `[\"/usr/sbin/nginx\", \"-s\", \"reload\"]`";
     const TIMEOUT: &str = "a duration of one second to one hour, such as `1m`";
     let before = section.problem_count();

@@ -1,5 +1,5 @@
-//! trustup.toml as layers: what to trust (`[ca]`, `[trust]`), which certificates to get (`[[certificate]]`), and how they
-//! are renewed (`[renew]`), with all its errors. Every key is that of a row ([`super::rows`]; those of an `enroll` table are the caller's).
+//! trustup.toml as layers: what to trust (`[ca]`, `[trust]`), which certificates to get (`[[certificate]]`), how they
+//! are renewed (`[renew]`), and what runs after a change (`[[hook]]`), with all its errors. Every key is that of a row ([`super::rows`]; those of an `enroll` table are the caller's).
 //!
 //! The file is the one that `--config` or TRUSTUP_CONFIG names, else `/etc/trustup/trustup.toml` if that exists. Paths
 //! in it are absolute. `${NAME}` in a string is filled in from the environment; `KEY_file` names a file that holds the
@@ -62,6 +62,8 @@ pub(crate) struct ConfigFile {
     pub(crate) renew: Layer,
     /// `[ca]`, `[trust]` and `[renew]` are free of errors.
     pub(crate) is_whole: bool,
+    /// `[[hook]]`: what to run after any change.
+    pub(crate) hooks: Vec<Hook>,
     /// `[[certificate]]`, in the file's order.
     pub(crate) certificates: Vec<CertificateTable>,
     /// For `-v`: why no other user counts who could write the file, or those that it names instead of values.
@@ -227,8 +229,9 @@ pub(super) fn parse(
         }
         file.is_whole = root.problem_count() == 0;
         match scope {
-            Scope::Trust => root.pass_over("certificate"),
+            Scope::Trust => ["certificate", "hook"].into_iter().for_each(|key| root.pass_over(key)),
             Scope::All => {
+                file.hooks = root.sections("hook").iter().filter_map(certificate::hook).collect();
                 let sections = root.sections("certificate");
                 file.certificates =
                     sections.iter().map(|section| certificate::certificate(section, variants)).collect();

@@ -79,6 +79,7 @@ pub(crate) static ALL: &[&dyn Row] = &[
     &REKEY,
     &NO_MTLS,
     &EXIT_WHEN_EXPIRED,
+    &REFRESH_TRUST,
     &DAEMON,
     &CHECK,
     &NOT_DUE_EXIT,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -82,7 +83,12 @@ pub(crate) static EXIT_WHEN_EXPIRED: Opt<bool> = Opt::switch("exit-when-expired"
     .help("End the daemon with an error when a certificate has expired and cannot be renewed, so that an orchestrator restarts it");
 pub(crate) static DAEMON: Opt<bool> = Opt::switch("daemon")
     .never(Reason::OneRun)
+    .excludes(&["check", "dry-run", "force", "not-due-exit"])
     .help("Keep running, and renew each certificate when it is due");
+pub(crate) static REFRESH_TRUST: Opt<Duration> =
+    Opt::new("refresh-trust", "DURATION", "a duration of one minute or more, such as `24h`", refresh)
+        .keys(&["trust.refresh"])
+        .help("How often a daemon gets the roots of the configured sources again, as `trustup bootstrap` without options does [default: never]");
 pub(crate) static CHECK: Opt<bool> = Opt::switch("check")
     .never(Reason::OneRun)
     .help("Only look: exit 0 if one is due, 3 if none is; no server is asked");
@@ -123,6 +129,12 @@ fn listen(text: &str) -> Result<SocketAddr> {
     }
     let port = text.strip_prefix("localhost:").and_then(|port| port.parse::<u16>().ok());
     port.map(|port| SocketAddr::from(([127, 0, 0, 1], port))).or_else(|| text.parse().ok()).ok_or_else(wrong)
+}
+
+fn refresh(text: &str) -> Result<Duration> {
+    let every = duration::parse(text).map_err(Error::usage)?;
+    let limits = Duration::from_secs(60)..=Duration::from_secs(366 * 86_400);
+    if limits.contains(&every) { Ok(every) } else { Err(Error::usage("expected one minute to one year")) }
 }
 
 fn exit_code(text: &str) -> Result<u8> {

@@ -114,6 +114,7 @@ impl TrustRequest {
                 ca_url_pin: settings.get(&PUBLISHED_CA_FINGERPRINT).copied(),
                 require_pin: settings.is(&REQUIRE_PIN),
                 require_fresh: settings.is(&REQUIRE_FRESH),
+                ask_again: false,
                 allow_expired: settings.is(&ALLOW_EXPIRED),
                 allow_intermediate: settings.is(&ALLOW_INTERMEDIATE),
                 allow_rollback: settings.is(&ALLOW_ROLLBACK),

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::collect::{COMPARE_HINT, CertificateOrigin, mismatch};
 use super::{Acquisition, Source, SourceReport};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::net::url::{authority, masked};
 use crate::net::{FetchAnswer, Net, Trust};
 use crate::pki::cert::Certificate;
@@ -100,7 +100,8 @@ async fn root(net: &Net, base: &Url, pin: Fingerprint) -> Result<Result<Certific
     }
 }
 
-/// `/roots`, verified by `own` alone. An earlier run's answer is used if all of it is still on this system.
+/// `/roots`, verified by `own` and by what the CA gave earlier, if that is still on this system. That earlier answer
+/// counts without a request, or if the CA cannot be reached.
 async fn other_roots(
     run: &mut Acquisition<'_>,
     index: usize,
@@ -109,41 +110,64 @@ async fn other_roots(
     own: Vec<Certificate>,
     report: &mut SourceReport,
 ) -> Result<()> {
-    let pins = run.request.pins_for(run.source(index));
-    if !report.contacted
-        && !run.request.require_fresh
-        && let Some(previous) = run.previous(origin.id)
-        && pins.iter().all(|pin| previous.fingerprints.contains(pin))
-    {
-        let known = run.known;
-        let recorded: Option<Vec<Certificate>> = previous
-            .fingerprints
-            .iter()
-            .map(|fingerprint| known.certificates.get(fingerprint).cloned())
-            .collect();
-        if let Some(recorded) = recorded.filter(|recorded| !recorded.is_empty()) {
-            for certificate in recorded {
-                run.collected.take(origin, certificate, &[], true)?;
-            }
-            return Ok(());
-        }
+    let earlier = if run.request.require_fresh { Vec::new() } else { earlier_answer(run, index, origin.id) };
+    if !report.contacted && !run.request.ask_again && !earlier.is_empty() {
+        return take_earlier(run, origin, earlier);
     }
-    let subjects: Vec<String> = own.iter().map(|root| format!("`{}`", root.subject())).collect();
     if own.is_empty() {
         // No pin was met; the final check reports which.
         return Ok(());
     }
-    let vouched_by = format!("the pinned root {}", subjects.join(", "));
+    let subjects: Vec<String> = own.iter().map(|root| format!("`{}`", root.subject())).collect();
+    let mut vouched_by = format!("the pinned root {}", subjects.join(", "));
+    let mut roots: Vec<_> = own.iter().map(|root| root.der().to_vec().into()).collect();
+    // The CA may have moved to a root that it announced in time: the pinned root vouched for that announcement.
+    let announced: Vec<_> = earlier.iter().filter(|root| !own.contains(root)).collect();
+    if run.request.ask_again && !announced.is_empty() {
+        roots.extend(announced.iter().map(|root| root.der().to_vec().into()));
+        vouched_by.push_str(", and the roots that this CA gave earlier");
+    }
     let net = run.net()?;
     contacted(report, &net, base);
     let url = at(base, "/roots")?;
-    let roots = own.iter().map(|root| root.der().to_vec().into()).collect();
-    let answer = net.get(&url, &Trust::Roots { roots, vouched_by: vouched_by.clone() }).await?;
-    for pem in parse::<RootsAnswer>(answer)?.crts {
+    let answer = net.get(&url, &Trust::Roots { roots, vouched_by: vouched_by.clone() }).await;
+    let answer = answer.and_then(parse::<RootsAnswer>);
+    let crts = match answer {
+        Ok(answer) => answer.crts,
+        Err(error) if error.kind() == ErrorKind::Unreachable && !earlier.is_empty() => {
+            run.collected.warn(format!("the CA could not be asked for its roots again: {error}"));
+            report.fresh = false;
+            return take_earlier(run, origin, earlier);
+        }
+        Err(error) => return Err(error),
+    };
+    for pem in crts {
         let file = input::read(pem.as_bytes(), &masked(&url))?;
         run.collected.take_file(&CertificateOrigin { many: true, ..*origin }, file, &[])?;
     }
     report.vouched_by = Some(vouched_by);
+    Ok(())
+}
+
+/// What an earlier run got from this CA for the same pins, if all of it is still on this system; else nothing.
+fn earlier_answer(run: &Acquisition<'_>, index: usize, id: &str) -> Vec<Certificate> {
+    let pins = run.request.pins_for(run.source(index));
+    let previous =
+        run.previous(id).filter(|previous| pins.iter().all(|pin| previous.fingerprints.contains(pin)));
+    let certificates = previous.into_iter().flat_map(|previous| &previous.fingerprints);
+    let certificates: Option<Vec<_>> =
+        certificates.map(|fingerprint| run.known.certificates.get(fingerprint).cloned()).collect();
+    certificates.unwrap_or_default()
+}
+
+fn take_earlier(
+    run: &mut Acquisition<'_>,
+    origin: &CertificateOrigin<'_>,
+    earlier: Vec<Certificate>,
+) -> Result<()> {
+    for certificate in earlier {
+        run.collected.take(origin, certificate, &[], true)?;
+    }
     Ok(())
 }
 

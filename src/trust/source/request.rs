@@ -136,6 +136,8 @@ pub struct SourceRequest {
     pub require_pin: bool,
     /// `--require-fresh`: an earlier run's certificates do not replace a source that cannot be reached.
     pub require_fresh: bool,
+    /// A CA is asked for its list of roots again, although an earlier answer is here (threat T42).
+    pub ask_again: bool,
     /// `--allow-expired`
     pub allow_expired: bool,
     /// `--allow-intermediate`
@@ -241,6 +243,7 @@ mod tests {
             ca_url_pin: None,
             require_pin: false,
             require_fresh: false,
+            ask_again: false,
             allow_expired: false,
             allow_intermediate: false,
             allow_rollback: false,

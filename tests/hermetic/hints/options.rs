@@ -315,7 +315,7 @@ fn acme_says_what_to_give() {
     );
     cases.ends_with(
         6,
-        "`--dns-hook /path/to/program`: is it installed here",
+        "install it here (a container needs it in its own image), or correct its path",
         acme(&["--dns-hook", "/nowhere/hook"]),
         [acme(&["--dns-hook", hook])],
     );

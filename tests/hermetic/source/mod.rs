@@ -44,6 +44,7 @@ impl Run {
                 ca_url_pin: None,
                 require_pin: false,
                 require_fresh: false,
+                ask_again: false,
                 allow_expired: false,
                 allow_intermediate: false,
                 allow_rollback: false,

@@ -119,6 +119,43 @@ fn all_roots_come_over_tls_that_the_pinned_root_verifies() {
     assert_eq!(acquired.anchors.iter().map(|anchor| anchor.pinned).collect::<Vec<_>>(), [true, false]);
 }
 
+/// T42: a CA is asked for its list again, what it announced earlier vouches for it, and nothing is lost while it is away.
+#[test]
+fn t42_a_list_of_roots_is_asked_for_again() {
+    let (pinned, next) = (ca(), ca());
+    let roots = format!("{{\"crts\":[{:?}]}}", next.root_pem());
+    let answer = move |_: &str, stream: &mut dyn Stream| respond(stream, 200, &[], roots.as_bytes());
+    // It serves a certificate of the root that it announced.
+    let moved = WebServer::https(next.issue(&["127.0.0.1"]).expect("issued"), answer);
+    let again = |url: String, previous: &[Fingerprint]| {
+        let id = format!("{}roots", url);
+        Run::new([step_ca(url, true)])
+            .pin(pinned.fingerprint())
+            .knowing(&pinned)
+            .knowing(&next)
+            .previous(&id, previous, &[])
+            .with(|request| request.ask_again = true)
+    };
+    let both = [pinned.fingerprint(), next.fingerprint()];
+    let acquired = again(moved.url("/"), &both).succeeds();
+    assert!(acquired.sources[0].contacted && acquired.sources[0].fresh);
+    assert_eq!(fingerprints(&acquired), both);
+    // What is only trusted here, and was never announced by this CA, does not vouch for it.
+    again(moved.url("/"), &[pinned.fingerprint()]).fails(ErrorKind::NotTrusted, &["not issued by"]);
+
+    let away = format!("https://{}/", nobody());
+    let acquired = again(away.clone(), &both).succeeds();
+    assert!(!acquired.sources[0].fresh, "{:?}", acquired.sources);
+    assert_eq!(fingerprints(&acquired), both);
+    assert!(
+        acquired.warnings[0].contains("could not be asked for its roots again"),
+        "{:?}",
+        acquired.warnings
+    );
+    let strict = again(away, &both).with(|request| request.require_fresh = true);
+    strict.fails(ErrorKind::Unreachable, &["refused"]);
+}
+
 #[test]
 fn a_root_at_any_address_is_taken_in_every_form() {
     let ca = ca();

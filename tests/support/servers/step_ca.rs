@@ -233,6 +233,24 @@ impl StepCa {
         self.start_again();
     }
 
+    /// From now on it names these roots (PEM), and ends at the first of them: it issues with `authority`, or as before.
+    pub fn roll_over(&mut self, roots: &[&str], authority: Option<&Authority>) {
+        self.stop();
+        let place = self.directory.path();
+        let number = |(number, root): (usize, &&str)| write(place, &format!("root-{number}.pem"), root);
+        let roots: Vec<_> = roots.iter().enumerate().map(number).collect();
+        let config = std::fs::read(place.join("ca.json")).expect("a configuration");
+        let mut config: Value = serde_json::from_slice(&config).expect("JSON");
+        config["root"] = json!(roots);
+        write(place, "ca.json", config.to_string());
+        if let Some(authority) = authority {
+            write(place, "intermediate.pem", &authority.chain_pem);
+            write(place, "intermediate.key", &authority.key_pem);
+            self.is_plain = false;
+        }
+        self.start_again();
+    }
+
     /// `https://localhost:PORT`
     pub fn url(&self) -> String {
         format!("https://localhost:{}", self.port.number())
