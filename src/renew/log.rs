@@ -215,6 +215,9 @@ mod tests {
         assert!(lines[0].contains(": could not be renewed: the CA is away; "), "{lines:?}");
         assert!(lines[0].ends_with(&format!(" at {}", text::moment(1_800_000_000))), "{lines:?}");
         assert!(lines[1].ends_with(":   hint: is it up?"), "{lines:?}");
+        let roots = LogEntry::error(Event::TrustFailed, "no", &Error::failed("no"));
+        let roots = roots.with_hints(&Error::failed("no").hint("x")).about_trust_stores();
+        assert_eq!(roots.lines(), ["trust stores: no", "trust stores:   hint: x"]);
         let once = LogEntry::of_attempt(&failed(), None);
         assert_eq!(once.message, "could not be renewed: the CA is away");
     }
