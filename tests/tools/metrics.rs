@@ -41,12 +41,12 @@ fn promtool_accepts_all_metrics() {
     let mut scene = Scene::new();
     let file = scene.path("trustup.prom");
     let run = |scene: &Scene| {
-        let run = Trustup::new(["--timeout", "2s", "renew", "--allow-shared-config", "--force", "--config"]);
+        let run = Trustup::new(["--timeout", "2s", "renew", "--allow-shared-config", "--config"]);
         run.arg(scene.path("trustup.toml")).arg("--metrics").arg(&file).env("HOME", scene.directory.path())
     };
     let certificates = [("web.test", "a"), ("web.test", "b"), ("*.web.test", "c")];
     config(&scene, &certificates);
-    run(&scene).fails(7);
+    run(&scene).arg("--force").fails(7);
     // A CA that is away, and a certificate that there was never one for.
     let other = Scene::new();
     drop(std::mem::replace(&mut scene.server, other.server));
@@ -54,7 +54,7 @@ fn promtool_accepts_all_metrics() {
     let kept = fs::read_to_string(scene.path("trustup.toml")).expect("the configuration");
     let away = kept.replacen(&scene.server.url(), "https://127.0.0.1:9", 1);
     write(&scene.path("trustup.toml"), away.as_bytes(), 0o600);
-    assert_ne!(run(&scene).run().code, Some(0));
+    assert_ne!(run(&scene).arg("--force").run().code, Some(0));
 
     // The daemon knows when it looks next.
     let daemon = run(&scene).arg("--daemon").start();
