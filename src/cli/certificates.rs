@@ -52,7 +52,8 @@ pub(super) fn summarize(
                     true => error.hint(format!("that is about `{}`", request.outputs.cert)),
                     false => error,
                 };
-                if are_several {
+                // Its log has a line about each certificate by itself.
+                if are_several && !talk.logs_json() {
                     talk.error(command, &error);
                 }
                 // The command's own is the first.

@@ -13,13 +13,11 @@ use crate::cli::ui::json::UtcTime;
 use crate::dev_ca::{DevCa, JWK, KeptCa, Server, ServerSettings, allowed};
 use crate::error::{Error, Result};
 use crate::pki::cert::SubjectAltName;
+use crate::settings::rows::LISTEN;
 use crate::settings::{Opt, Reason};
 use crate::text;
 use crate::trust::runtimes::render::quote;
 
-static LISTEN: Opt<SocketAddr> = Opt::new("listen", "ADDRESS:PORT", "an address and a port", listen)
-    .default("127.0.0.1:9443", || SocketAddr::from(([127, 0, 0, 1], 9443)))
-    .help("Where to listen; port 0 is any free one");
 static STATE: Opt<PathBuf> = Opt::path("state", "DIR")
     .help("Keep root, keys and password in DIR, and use them again; DIR is created if it does not exist");
 /// Not `--name` of bootstrap.
@@ -41,7 +39,7 @@ Without `--state` it is gone with the process, key and all. It runs until SIGTER
 Examples:
   trustup dev-ca --state ./dev-ca
   trustup dev-ca --listen 0.0.0.0:9443 --allow-other-hosts --name ca --name web --state /state",
-    options: || vec![LISTEN.taken(), STATE.taken(), HOST_NAME.taken(),
+    options: || vec![LISTEN.taken_as("Where to listen; port 0 is any free one [default: 127.0.0.1:9443]"), STATE.taken(), HOST_NAME.taken(),
         PROVISIONER.taken_as("The name of the provisioner whose password gives certificates [default: that of the CA that is kept, else `dev`]"),
         ALLOW_OTHER_HOSTS.taken()],
     reads_variables: true,
@@ -102,10 +100,6 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     drop(server);
     ui.say("the CA has ended");
     Ok(0)
-}
-
-fn listen(text: &str) -> Result<SocketAddr> {
-    text.parse().map_err(|_| Error::usage("it should be an address and a port, such as `127.0.0.1:9443`"))
 }
 
 /// Reports that it runs, and where.

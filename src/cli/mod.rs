@@ -42,7 +42,7 @@ use crate::net::progress::Note;
 use crate::process::{self, Children};
 use crate::random;
 use crate::rootfs::{budget, host};
-use crate::settings::rows::{COMMAND, CONFIG, DRY_RUN, stamp};
+use crate::settings::rows::{COMMAND, CONFIG, DRY_RUN, LOG_FORMAT, stamp};
 use crate::settings::{
     DEFAULT, Layer, Row, Settings, Taken, did_you_mean, from_environment, from_matches, is_on, join, unknown,
 };
@@ -252,7 +252,8 @@ async fn run_command(args: Vec<OsString>, env: &Env, shutdown: &Shutdown, childr
         }
     };
     let is = |switch| settings.is(switch);
-    let ui = Ui::new(is(&JSON), is(&QUIET), is(&VERBOSE), settings.or_default(&COLOR), is_plain(env));
+    let ui = Ui::new(is(&JSON), is(&QUIET), is(&VERBOSE), settings.or_default(&COLOR), is_plain(env))
+        .with_log(settings.or_default(&LOG_FORMAT), env);
     let context =
         Context { env, shutdown, children, ui, settings: &settings, subcommand: subcommand.as_deref() };
     unknown_variables(env, &settings).iter().for_each(|warning| ui.warn(warning));

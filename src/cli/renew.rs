@@ -1,29 +1,38 @@
 //! `trustup renew`: keeps certificates fresh: once, by a timer, or as a daemon. This is the command line; one attempt is
 //! [`crate::renew::attempt`], the daemon [`crate::renew::daemon`].
 
+use std::path::Path;
+
 use super::bootstrap;
 use super::certificates::{self, Summary};
 use super::enroll::refuse_sysroot;
 use super::output::renew::RenewReport;
 use super::{CommandRow, Context, GLOBAL, Run, options, settings_of};
+use crate::certificate::ends;
 use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
 use crate::certificate::issue::trust::Recorded;
 use crate::certificate::issue::{self, IssueContext, IssueOutcome, IssueRequest};
+use crate::cli::ui::Ui;
 use crate::cli::ui::json::ErrorDetails;
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::service_manager::ServiceManager;
 use crate::renew::attempt::{self, Starter};
 use crate::renew::daemon::{self, DaemonContext};
+use crate::renew::log::LogEntry;
+use crate::renew::metrics::{self, CertificateState};
+use crate::rootfs::host;
 use crate::settings::rows::{
     ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, CHECK,
     CONFIG, DAEMON, DUE, EXIT_WHEN_EXPIRED, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT,
-    NAMES, NO_MTLS, NOT_DUE_EXIT, OWNER, PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL,
-    REFRESH_TRUST, REKEY, REQUIRE_PIN,
+    LISTEN, LOG_FORMAT, METRICS, NAMES, NO_MTLS, NOT_DUE_EXIT, OWNER, PUBLISHED_BUNDLE_URL,
+    PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REFRESH_TRUST, REKEY, REQUIRE_PIN,
 };
 use crate::settings::{Settings, Taken};
 use crate::trust::target::sysroot;
 
 const WHEN: &str = "When";
 const FILES: &str = "Files, if trustup.toml does not list the certificate";
+const MONITORING: &str = "Monitoring";
 const CA: &str = "The CA and its roots";
 
 /// The exit code of `--check` if nothing is due.
@@ -42,6 +51,8 @@ Examples:
     trustup renew web.internal
   As a daemon, beside the services or in a container of its own:
     trustup renew --daemon
+  As a daemon that Prometheus and the probes of an orchestrator watch:
+    trustup renew --daemon --listen 127.0.0.1:9444
   In a script:
     trustup renew --check --cert /run/tls/server.crt --key /run/tls/server.key || echo fresh
 
@@ -60,6 +71,9 @@ fn all() -> Vec<Taken> {
         REFRESH_TRUST.taken().under(WHEN),
         CHECK.taken().under(WHEN),
         NOT_DUE_EXIT.taken().under(WHEN),
+        METRICS.taken().under(MONITORING),
+        LISTEN.taken().under(MONITORING),
+        LOG_FORMAT.taken().under(MONITORING),
         REKEY.taken().under(WHEN),
         NO_MTLS.taken().under(WHEN),
         CERT.taken().under(FILES),
@@ -104,7 +118,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     refuse_sysroot(&host)?;
     context.say_ignored();
     if settings.is(&DAEMON) {
-        let log = |line: &str| ui.say(line);
+        let log = |entry: &LogEntry| ui.log(entry);
         let bootstrap = of_bootstrap(context)?;
         let daemon = DaemonContext {
             env,
@@ -117,9 +131,14 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         daemon::run(daemon).await?;
         return Ok(0);
     }
+    if settings.is_given(&LISTEN) {
+        return Err(Error::usage("`--listen` is for a daemon").hint("add `--daemon`"));
+    }
+    // Hooks do not speak to the service manager in our name.
+    drop(ServiceManager::of(env));
     context.shutdown.handle()?;
     let input = IssueInput { env, settings, host: Some(&host), file: None };
-    let IssueRequests { mut requests, notes, details, warnings, .. } = requests(input, Purpose::Renew)?;
+    let IssueRequests { mut requests, notes, details, warnings, daemon } = requests(input, Purpose::Renew)?;
     details.iter().for_each(|note| ui.detail(note));
     notes.iter().for_each(|note| ui.say(note));
     warnings.iter().for_each(|warning| ui.warn(warning));
@@ -144,14 +163,38 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     for request in &mut requests {
         let busy = ui.busy("renewing a certificate");
         let done = match context.shutdown.check() {
-            Ok(()) => renew(request, &world).await,
+            Ok(()) => renew(ui, request, &world).await,
             Err(ended) => Err(ended),
         };
         drop(busy);
         results.push(done);
     }
-    let summary = certificates::summarize(context, ROW.name, requests.iter().zip(results).collect());
+    if let Some(file) = daemon.metrics.filter(|_| !world.dry_run)
+        && let Err(error) = write_metrics(&file, &requests, &world)
+    {
+        ui.warn(format!("the metrics could not be written: {error}"));
+    }
+    let mut talk = ui;
+    // The log has its entries already.
+    talk.quiet |= ui.logs_json();
+    let talking = Context { ui: talk, ..*context };
+    let summary = certificates::summarize(&talking, ROW.name, requests.iter().zip(results).collect());
     report(context, summary)
+}
+
+/// Writes what is known of the certificates of this run.
+///
+/// # Errors
+/// It cannot be written.
+fn write_metrics(file: &Path, requests: &[IssueRequest], world: &IssueContext<'_>) -> Result<()> {
+    let state = |request: &IssueRequest| {
+        let end = ends::of_file(world.host, &request.outputs.cert, &[]);
+        let record = attempt::record_of(request, world.host)?;
+        Ok(CertificateState::new(&request.names, &end, &record))
+    };
+    let states = requests.iter().map(state).collect::<Result<Vec<_>>>()?;
+    let text = metrics::render(&states, world.network.env.now());
+    metrics::write(world.host, &host::absolute_text(file)?, &text)
 }
 
 /// What `trustup bootstrap` without options would get here: the options of this command are about its certificates, but for
@@ -164,7 +207,7 @@ fn of_bootstrap(context: &Context<'_>) -> Result<Settings> {
 }
 
 /// Renews one certificate, and keeps its record.
-async fn renew(request: &mut IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
+async fn renew(ui: Ui, request: &mut IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
     let mut record = attempt::record_of(request, world.host)?;
     let is_known = record.checked.is_some();
     let attempt = attempt::renew(request, world, &mut record, Starter::Caller).await;
@@ -173,6 +216,11 @@ async fn renew(request: &mut IssueRequest, world: &IssueContext<'_>) -> Result<I
         |error: &Error| !is_known && matches!(error.kind(), ErrorKind::Failed | ErrorKind::Usage);
     if !world.dry_run && !attempt.done.as_ref().is_err_and(is_of_no_use) {
         attempt::save(&record, request, world);
+    }
+    if ui.logs_json() {
+        let hooks = attempt.failed_hooks.iter().map(LogEntry::of_hook);
+        let entries = hooks.chain([LogEntry::of_attempt(&attempt, None)]);
+        entries.for_each(|entry| ui.log(&entry.about(&request.outputs.cert)));
     }
     // The certificate's own error comes first, then that of the first hook; the others are warnings.
     let mut failed = attempt.failed_hooks.into_iter();

@@ -26,8 +26,12 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use self::json::{ErrorDetails, FailureReport, JsonDocument, JsonReport};
+use super::output::log::LogLine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::env::Env;
+use crate::renew::log::{Event, Level, LogEntry};
 use crate::settings::filled_in::without_filled_in;
+use crate::settings::rows::LogFormat;
 use crate::trust::plan::StepView;
 
 /// A report that could not be written to standard output.
@@ -95,6 +99,8 @@ pub(crate) struct Ui {
     pub(crate) verbose: bool,
     color: bool,
     color_out: bool,
+    /// The clock of log lines, if standard error has JSON objects.
+    log: Option<&'static Env>,
     /// Every warning so far, for the `warnings` of the JSON object: copies of a `Ui` share them.
     warnings: &'static Mutex<Vec<String>>,
 }
@@ -110,12 +116,24 @@ impl Ui {
         let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
         // There is one per command line, needed until the process ends.
         let warnings = Box::leak(Box::default());
-        Ui { json, quiet, verbose, color: color_on(err), color_out: color_on(out), warnings }
+        Ui { json, quiet, verbose, color: color_on(err), color_out: color_on(out), log: None, warnings }
+    }
+
+    /// The same with standard error in this format; lines have the time of `env`.
+    pub(crate) fn with_log(self, format: LogFormat, env: &Env) -> Self {
+        // There is one per command line, needed until the process ends.
+        let clock = || &*Box::leak(Box::new(env.clone()));
+        Ui { log: (format == LogFormat::Json).then(clock), ..self }
+    }
+
+    /// Whether standard error has JSON objects.
+    pub(crate) fn logs_json(&self) -> bool {
+        self.log.is_some()
     }
 
     /// Shows on a terminal that something takes time, until the result is dropped.
     pub(crate) fn busy(&self, with: &'static str) -> Option<Busy> {
-        let shown = !self.quiet && !self.json && io::stderr().is_terminal();
+        let shown = !self.quiet && !self.json && self.log.is_none() && io::stderr().is_terminal();
         // The ticking needs a thread, and indicatif panics if the system provides none.
         let has_threads =
             || std::thread::Builder::new().spawn(|| ()).is_ok_and(|thread| thread.join().is_ok());
@@ -128,8 +146,25 @@ impl Ui {
 
     /// A line about progress.
     pub(crate) fn say(&self, line: impl AsRef<str>) {
-        if !self.quiet {
-            to_stderr(&without_filled_in(line.as_ref()));
+        match self.log {
+            _ if self.quiet => {}
+            Some(_) => self.log(&LogEntry::info(Event::Note, line.as_ref())),
+            None => to_stderr(&without_filled_in(line.as_ref())),
+        }
+    }
+
+    /// An entry of the log: errors even if nothing else is wanted.
+    pub(crate) fn log(&self, entry: &LogEntry) {
+        if self.quiet && entry.level != Level::Error {
+            return;
+        }
+        match self.log {
+            Some(clock) => {
+                if let Ok(line) = serde_json::to_string(&LogLine::new(entry, clock.now())) {
+                    to_stderr(&line);
+                }
+            }
+            None => entry.lines().iter().for_each(|line| to_stderr(&without_filled_in(line))),
         }
     }
 
@@ -143,8 +178,10 @@ impl Ui {
     /// A warning: a line on stderr (not with `-q`), and an element of `warnings` in the JSON object that follows.
     pub(crate) fn warn(&self, line: impl AsRef<str>) {
         let line = without_filled_in(line.as_ref());
-        if !self.quiet {
-            to_stderr(&format!("{} {line}", self.paint("33", "warning:")));
+        match self.log {
+            _ if self.quiet => {}
+            Some(_) => self.log(&LogEntry::warning(line.as_ref())),
+            None => to_stderr(&format!("{} {line}", self.paint("33", "warning:"))),
         }
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(line.into_owned());
     }
@@ -229,7 +266,13 @@ impl Ui {
         error.causes().iter().for_each(|cause| line("because:", cause));
         error.changed().iter().for_each(|path| line(&self.paint("31", "left changed:"), path));
         error.hints().iter().for_each(|hint| line(&self.paint("36", "hint:"), hint));
-        to_stderr(&without_filled_in(&text));
+        match self.log {
+            Some(_) => {
+                let entry = LogEntry::error(Event::Ended, error.to_string(), error);
+                self.log(&LogEntry { hints: error.hints().to_vec(), ..entry });
+            }
+            None => to_stderr(&without_filled_in(&text)),
+        }
         // stderr has it, whatever happens to stdout.
         if self.json {
             let _ = self.document(command, FailureReport { error: ErrorDetails::from(error) });

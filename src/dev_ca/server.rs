@@ -28,7 +28,8 @@ use super::api::{ApiRequest, Reply};
 use super::authority::DAY;
 use super::{DevCa, seconds};
 use crate::error::{Error, Result};
-use crate::host::{privilege, runtime};
+use crate::host::runtime;
+use crate::net::listener::could_not_listen;
 use crate::net::{tls, tls_words};
 use crate::pki::cert::SubjectAltName;
 
@@ -80,21 +81,7 @@ impl Server {
     pub(crate) fn start_with(ca: Arc<DevCa>, settings: ServerSettings) -> Result<Self> {
         let address = settings.listen;
         allowed(address, settings.other_hosts)?;
-        let failed = |error: std::io::Error| {
-            let hint = match error.kind() {
-                std::io::ErrorKind::AddrInUse => {
-                    "another program uses that port: stop it, or listen on another port (`--listen 127.0.0.1:0` is any free one)"
-                }
-                std::io::ErrorKind::PermissionDenied if privilege::is_root() => {
-                    "ports below 1024 need a capability that root lacks here: `--cap-add NET_BIND_SERVICE`; or listen on another port (`--listen 127.0.0.1:8443`)"
-                }
-                std::io::ErrorKind::PermissionDenied => {
-                    "ports below 1024 need root: listen on another port (`--listen 127.0.0.1:8443`)"
-                }
-                _ => "does the address belong to this machine? `--listen ADDRESS:PORT` chooses another",
-            };
-            Error::failed("could not start the CA's server").at(address).because(error).hint(hint)
-        };
+        let failed = |error| could_not_listen("the CA's server", address, error);
         let no_tls = |error| tls_words::could_not_set_up(&error);
         let clients = client_verifier([
             &ca.authority.root().der().to_vec().into(),

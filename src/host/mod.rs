@@ -4,4 +4,5 @@ pub(crate) mod alarm;
 pub mod env;
 pub(crate) mod privilege;
 pub(crate) mod runtime;
+pub(crate) mod service_manager;
 pub mod shutdown;

@@ -11,6 +11,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use crate::error::Error;
+use crate::host::privilege;
+
 /// How long a connection may last.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_CONNECTIONS: usize = 64;
@@ -91,6 +94,23 @@ impl Drop for Listener {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// The error that `what` could not listen at `address`, which `--listen` sets.
+pub(crate) fn could_not_listen(what: &str, address: SocketAddr, error: io::Error) -> Error {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program uses that port: stop it, or listen on another port (`--listen 127.0.0.1:0` is any free one)"
+        }
+        io::ErrorKind::PermissionDenied if privilege::is_root() => {
+            "ports below 1024 need a capability that root lacks here: `--cap-add NET_BIND_SERVICE`; or listen on another port (`--listen 127.0.0.1:8443`)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need root: listen on another port (`--listen 127.0.0.1:8443`)"
+        }
+        _ => "does the address belong to this machine? `--listen ADDRESS:PORT` chooses another",
+    };
+    Error::failed(format!("could not start {what}")).at(address).because(error).hint(hint)
 }
 
 /// Has every connection handled by `handle`, which limits its time, until this is dropped; then all of them end. At the

@@ -11,6 +11,7 @@ mod endpoint;
 mod failure;
 mod fetch;
 pub mod handshake;
+pub(crate) mod http_server;
 pub(crate) mod listener;
 pub(crate) mod progress;
 pub(crate) mod proxy;

@@ -6,6 +6,8 @@ pub(crate) mod daemon;
 pub(crate) mod health;
 pub(crate) mod hooks;
 pub(crate) mod lease;
+pub(crate) mod log;
+pub(crate) mod metrics;
 pub(crate) mod record;
 pub(crate) mod schedule;
 pub(crate) mod trust_refresh;

@@ -137,6 +137,23 @@ pub(crate) fn kind_word(kind: ErrorKind) -> &'static str {
     }
 }
 
+/// Every kind of error.
+const KINDS: [ErrorKind; 8] = [
+    ErrorKind::Failed,
+    ErrorKind::Usage,
+    ErrorKind::NotTrusted,
+    ErrorKind::Unsupported,
+    ErrorKind::Unreachable,
+    ErrorKind::Changed,
+    ErrorKind::NotExecutable,
+    ErrorKind::NoCommand,
+];
+
+/// The word, if it is one of [`kind_word`]: a record may have been written by anything.
+pub(crate) fn known_kind(word: &str) -> Option<&'static str> {
+    KINDS.into_iter().map(kind_word).find(|known| *known == word)
+}
+
 impl RenewalRecord {
     /// The life of the certificate, if it is known.
     pub(crate) fn life(&self) -> Option<Life> {

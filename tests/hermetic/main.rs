@@ -46,6 +46,7 @@ mod links;
 mod miswritten;
 mod net;
 mod nix_store;
+mod observe;
 mod outputs;
 mod p11_keystore;
 mod p11_kit;

@@ -23,7 +23,7 @@ fn renew_at(scene: &Scene, cert: &Path, key: &Path) -> Trustup {
 }
 
 /// trustup.toml for the pair of the scene, by the provisioner's password.
-pub(super) fn config(scene: &Scene, more: &str) -> PathBuf {
+pub(crate) fn config(scene: &Scene, more: &str) -> PathBuf {
     let text = format!(
         "[ca]\nurl = \"{}\"\nfingerprint = \"{}\"\n{more}\n[[certificate]]\nnames = [\"web.test\"]\ncert = \"{}\"\nkey = \"{}\"\n\
          [[certificate.enroll]]\nmethod = \"provisioner\"\npassword_file = \"{}\"\n",
@@ -37,13 +37,13 @@ pub(super) fn config(scene: &Scene, more: &str) -> PathBuf {
     scene.path("trustup.toml")
 }
 
-pub(super) fn configured(scene: &Scene, config: &Path) -> Trustup {
+pub(crate) fn configured(scene: &Scene, config: &Path) -> Trustup {
     let run = Trustup::new(["--json", "--timeout", "20s", "renew", "--allow-shared-config", "--config"]);
     run.arg(config).env("HOME", scene.directory.path())
 }
 
 /// The record beside the certificate.
-pub(super) fn record(scene: &Scene) -> Value {
+pub(crate) fn record(scene: &Scene) -> Value {
     let text = fs::read_to_string(scene.path(".server.crt.renewal.json")).expect("a record");
     serde_json::from_str(&text).expect("JSON")
 }

@@ -26,7 +26,7 @@ fn hook(scene: &Scene) -> PathBuf {
     scene.path("hook")
 }
 
-fn with_hook(scene: &Scene) -> PathBuf {
+pub(super) fn with_hook(scene: &Scene) -> PathBuf {
     let hook = hook(scene);
     let file = config(scene, "");
     let mut text = fs::read_to_string(&file).expect("the configuration");

@@ -49,6 +49,7 @@ fn close(schema: &mut Value) {
 fn name(object: &Value) -> String {
     let has = |field: &str| object.get(field).is_some();
     match object["command"].as_str() {
+        None if has("event") => "log".to_owned(),
         Some("enroll") if has("certificates") => "enroll".to_owned(),
         _ if has("error") => "error".to_owned(),
         Some("detect") if has("rows") => "detect-list".to_owned(),

@@ -2,26 +2,21 @@
 //! heads of at most 8 KiB (threat T26).
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use crate::acme::order::Answer;
+use crate::net::http_server;
 use crate::net::listener::Listener;
 
 /// Below it, the token is the name of the file.
 pub(super) const DIRECTORY: &str = "/.well-known/acme-challenge/";
-
-/// hyper accepts no smaller value.
-const MAX_HEAD: usize = 8 * 1024;
 
 /// Path to key authorization.
 type Paths = BTreeMap<String, String>;
@@ -30,21 +25,10 @@ type Paths = BTreeMap<String, String>;
 pub(super) fn serve(listener: TcpListener, answers: &[&Answer]) -> io::Result<Listener> {
     let path = |answer: &&Answer| (format!("{DIRECTORY}{}", answer.token), answer.key_authorization.clone());
     let paths: Arc<Paths> = Arc::new(answers.iter().map(path).collect());
-    Listener::start(listener, move |stream| connection(stream, Arc::clone(&paths)))
-}
-
-async fn connection(stream: TcpStream, paths: Arc<Paths>) {
-    let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let response = respond(&paths, &request);
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let served = hyper::server::conn::http1::Builder::new()
-        .keep_alive(false)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    // A peer that sends nonsense is simply dropped.
-    drop(served);
+    Listener::start(listener, move |stream| {
+        let paths = Arc::clone(&paths);
+        http_server::answer(stream, move |request| std::future::ready(respond(&paths, &request)))
+    })
 }
 
 fn respond<B>(paths: &Paths, request: &Request<B>) -> Response<Full<Bytes>> {

@@ -12,6 +12,7 @@ pub(super) mod ends;
 pub(super) mod enroll;
 pub(super) mod env;
 pub(super) mod health;
+pub(super) mod log;
 pub(super) mod renew;
 pub(super) mod status;
 pub(super) mod token;

@@ -61,8 +61,11 @@ fn all() -> Map<String, Value> {
         of::<untrust::UntrustReport<'static>>("untrust"),
         of::<version::VersionReport>("version"),
     ];
+    let log = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let mut log = log.into_root_schema_for::<log::LogLine>().to_value();
+    log["title"] = json!("a line of standard error with --log-format json");
     let names = |(name, schema): (String, Value)| (name.replace("_--", "-").replace('_', "-"), schema);
-    reports.into_iter().map(names).chain([("error".to_owned(), error)]).collect()
+    reports.into_iter().map(names).chain([("error".to_owned(), error), ("log".to_owned(), log)]).collect()
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::random;
 use crate::renew::attempt::{self, Attempt, Starter};
 use crate::renew::hooks;
 use crate::renew::lease::{self, Claim, Holder, Terms};
+use crate::renew::log::{Event, LogEntry};
 use crate::renew::record::RenewalRecord;
 use crate::renew::schedule::{self, FailedAttempt, FailureKind};
 use crate::rootfs::budget;
@@ -19,14 +20,17 @@ use crate::text;
 use crate::trust::bootstrap::trees::Trees;
 use crate::trust::target::sysroot;
 
-/// Says a line about one certificate.
-type Say<'a> = &'a (dyn Fn(&str) + Sync);
+/// After a question that could not be asked, in seconds.
+const HOUR: i64 = 3600;
+
+/// Writes an entry about one certificate.
+type Say<'a> = &'a (dyn Fn(LogEntry) + Sync);
 
 /// Does what is due for the certificate, and returns it with the next moment of each thing.
 pub(super) async fn work(context: DaemonContext<'_>, holder: &Holder, mut entry: Entry) -> Entry {
     budget::begin();
-    let name = text::escape(&entry.request.outputs.cert);
-    let say = |line: &str| (context.log)(&format!("{name}: {line}"));
+    let cert = entry.request.outputs.cert.clone();
+    let say = |said: LogEntry| (context.log)(&said.about(&cert));
     let done = begin(context, holder, &mut entry, &say).await;
     if context.shutdown.check().is_err() {
         return entry;
@@ -43,6 +47,7 @@ async fn begin(context: DaemonContext<'_>, holder: &Holder, entry: &mut Entry, s
     let host = sysroot(context.settings)?;
     let states = Trees::open(context.settings, context.env)?.states()?;
     let network = NetContext { env: context.env, shutdown: context.shutdown.clone(), note: Note::default() };
+    let warn = |line: &str| say(LogEntry::warning(line));
     let world = IssueContext {
         network,
         children: context.children,
@@ -51,7 +56,7 @@ async fn begin(context: DaemonContext<'_>, holder: &Holder, entry: &mut Entry, s
         dry_run: false,
         say: &|_| {},
         note: &|_| {},
-        warn: say,
+        warn: &warn,
     };
     // Neither a hook that is left nor a question makes it ask for a certificate.
     let now = context.env.now();
@@ -77,7 +82,8 @@ async fn ask(entry: &mut Entry, world: &IssueContext<'_>, say: Say<'_>) {
     if let Some(due) = due.filter(|due| *due != entry.renew_at && entry.record.failure.is_none()) {
         entry.renew_at = due;
         entry.record.next_attempt = Some(due);
-        say(&format!("the CA was asked when to renew it: next attempt at {}", text::moment(due)));
+        let message = format!("the CA was asked when to renew it: next attempt at {}", text::moment(due));
+        say(LogEntry::info(Event::Note, message).next(due));
     }
 }
 
@@ -95,9 +101,10 @@ async fn renew(
         Some(Claim::Ours(lease)) => Some(lease),
         Some(Claim::Held(held)) => {
             let by = held.host.map(|host| format!(" on `{host}`")).unwrap_or_default();
-            let until = text::moment(held.until);
-            say(&format!("another trustup{by} renews it: looking again at {until}"));
             entry.renew_at = held.until.max(now.saturating_add(1));
+            let until = text::moment(held.until);
+            let message = format!("another trustup{by} renews it: looking again at {until}");
+            say(LogEntry::info(Event::Held, message).next(entry.renew_at));
             return Ok(());
         }
     };
@@ -112,19 +119,9 @@ async fn renew(
     entry.record.next_attempt = Some(entry.renew_at);
     attempt::save(&entry.record, &entry.request, world);
     say_failed_hooks(&attempt.failed_hooks, say);
-    let next = text::moment(entry.renew_at);
-    match (&attempt.done, attempt.is_adopted) {
-        (Ok(outcome), true) => say(&format!("another program replaced the pair: {}", outcome.reason)),
-        (Ok(outcome), false) => {
-            let what = match outcome.action {
-                IssueAction::Issued | IssueAction::TakenUp => "renewed",
-                IssueAction::PlacedAgain => "files corrected",
-                _ => "nothing to do",
-            };
-            say(&format!("{what}: {}; next attempt at {next}", outcome.reason));
-        }
-        (Err(_), _) if context.shutdown.check().is_err() => {}
-        (Err(error), _) => say_failure(error, &next, say),
+    // A signal that ended the attempt is no decision about the certificate.
+    if attempt.done.is_ok() || context.shutdown.check().is_ok() {
+        say(LogEntry::of_attempt(&attempt, Some(entry.renew_at)));
     }
     Ok(())
 }
@@ -135,23 +132,20 @@ fn could_not_begin(entry: &mut Entry, error: &Error, now: i64, say: Say<'_>) {
         attempt::note_failure(&mut entry.record, error, now);
         entry.renew_at = after_failure(error, &entry.record, now);
         entry.record.next_attempt = Some(entry.renew_at);
-        say_failure(error, &text::moment(entry.renew_at), say);
+        say(LogEntry::of_failure(error, Some(entry.renew_at)));
     } else {
-        say(&format!("a hook cannot be run now, and is run later: {error}"));
+        let message = format!("a hook cannot be run now, and is run later: {error}");
+        if entry.record.hooks.iter().any(|hook| hook.next_attempt <= now) {
+            say(LogEntry::error(Event::HookFailed, message, error));
+        }
     }
+    // A question is no more urgent than this.
+    entry.ask_at = entry.ask_at.map(|ask_at| ask_at.max(now.saturating_add(HOUR)));
     hooks::postpone(&mut entry.record.hooks, now);
 }
 
-fn say_failure(error: &Error, next: &str, say: Say<'_>) {
-    let note = FailureKind::of(error.kind()).note();
-    say(&format!("could not be renewed: {error}; {note} at {next}"));
-    error.hints().iter().for_each(|hint| say(&format!("  hint: {hint}")));
-}
-
 fn say_failed_hooks(failed: &[Error], say: Say<'_>) {
-    for error in failed {
-        say(&format!("a hook failed, and is run again later: {error}"));
-    }
+    failed.iter().for_each(|error| say(LogEntry::of_hook(error)));
 }
 
 /// Claims the renewal of a certificate that is due; `None` if it is not, or if there can be no lease, which a renewal

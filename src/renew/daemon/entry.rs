@@ -29,9 +29,17 @@ pub(super) struct Entry {
 
 /// What changes when a file is replaced or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileStamp {
+pub(super) struct FileStamp {
     identity: (u64, u64),
     changed: (i64, u32),
+}
+
+impl FileStamp {
+    /// That of the file at `path`, if there is one that can be seen.
+    pub(super) fn of(host: &Sysroot, path: &str) -> Option<Self> {
+        let meta = host.stat(path).ok().flatten()?;
+        Some(FileStamp { identity: meta.identity, changed: meta.changed })
+    }
 }
 
 impl Entry {
@@ -79,10 +87,7 @@ impl Entry {
     }
 
     fn stamps(&self, host: &Sysroot) -> Vec<Option<FileStamp>> {
-        let stamp = |path: &String| {
-            let meta = host.stat(path).ok().flatten()?;
-            Some(FileStamp { identity: meta.identity, changed: meta.changed })
-        };
+        let stamp = |path: &String| FileStamp::of(host, path);
         [&self.request.outputs.cert, &self.request.outputs.key].into_iter().map(stamp).collect()
     }
 }

@@ -6,6 +6,8 @@
 mod certificate;
 mod drift;
 mod entry;
+mod monitor;
+mod probes;
 mod trust;
 
 use std::pin::Pin;
@@ -14,9 +16,11 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use self::drift::Drift;
 use self::entry::Entry;
+use self::monitor::Monitor;
 use self::trust::{TrustEntry, TrustTerms};
 use super::hooks::{self, Change, ChangeNote};
 use super::lease::Holder;
+use super::log::{Event, LogEntry};
 use super::{attempt, trust_refresh};
 use crate::certificate::issue::request::{DaemonTerms, IssueInput, IssueRequests, Purpose, requests};
 use crate::error::{Error, Result};
@@ -47,8 +51,8 @@ pub(crate) struct DaemonContext<'a> {
     pub(crate) shutdown: &'a Shutdown,
     /// The owner of hooks.
     pub(crate) children: &'a Children,
-    /// Writes a line to the log.
-    pub(crate) log: &'a (dyn Fn(&str) + Sync),
+    /// Writes an entry to the log.
+    pub(crate) log: &'a (dyn Fn(&LogEntry) + Sync),
 }
 
 /// What is at work.
@@ -75,6 +79,7 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
         listed: Vec::new(),
         exit_when_expired: false,
         asked: 0,
+        monitor: Monitor::new(context, &host),
         at_work: 0,
         trust: None,
         trust_terms: None,
@@ -82,6 +87,7 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
         trust_changes: Vec::new(),
     };
     daemon.load()?;
+    daemon.monitor.ready();
     let alarm = Alarm::new(context.env);
     let holder = Holder::draw(context.env)?;
     let mut work = Work::new();
@@ -91,7 +97,8 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
     while expired.is_none() {
         let now = context.env.now();
         if let Some(jump) = drift.jump(context.env) {
-            (context.log)(&format!("the clock jumped by {jump} s: looking at all certificates"));
+            let message = format!("the clock jumped by {jump} s: looking at all certificates");
+            (context.log)(&LogEntry::info(Event::ClockSet, message));
             daemon.look_at_all(now);
         }
         if now >= next_look {
@@ -111,7 +118,9 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
                 Finished::Trust(entry, changed)
             }));
         }
+        daemon.monitor.publish(work.is_empty());
         let next = daemon.next().unwrap_or(next_look).min(next_look);
+        let next = daemon.monitor.next().map_or(next, |publish| publish.min(next));
         // A simulated clock stands still while something is at work.
         let may_sleep = context.env.has_system_clock() || work.is_empty();
         tokio::select! {
@@ -122,13 +131,20 @@ pub(crate) async fn run(context: DaemonContext<'_>) -> Result<()> {
                 Finished::Certificate(entry) => expired = daemon.take_back(*entry),
                 Finished::Trust(entry, changed) => daemon.take_back_trust(entry, changed),
             },
+            call = daemon.monitor.called() => daemon.monitor.answer(call),
             () = alarm.until(next), if may_sleep => {}
         }
     }
+    daemon.monitor.stopping();
     if expired.is_none() {
         // The attempts were told, and end by themselves.
-        while work.next().await.is_some() {}
+        while let Some(finished) = work.next().await {
+            if let Finished::Certificate(entry) = finished {
+                daemon.monitor.update(&entry);
+            }
+        }
     }
+    daemon.monitor.publish(true);
     expired.map_or(Ok(()), Err)
 }
 
@@ -142,6 +158,8 @@ struct Daemon<'a> {
     exit_when_expired: bool,
     /// How often a signal asked to renew all certificates.
     asked: u64,
+    /// What others see of it.
+    monitor: Monitor<'a>,
     /// How many certificates are at work.
     at_work: usize,
     /// The trust stores, if they are to be refreshed and not at work.
@@ -162,7 +180,7 @@ impl Daemon<'_> {
         let DaemonContext { env, settings, log, .. } = self.context;
         let input = IssueInput { env, settings, host: Some(self.host), file: None };
         let IssueRequests { requests, notes, warnings, daemon, .. } = requests(input, Purpose::Renew)?;
-        let DaemonTerms { exit_when_expired, refresh_trust, hooks } = daemon;
+        let DaemonTerms { exit_when_expired, refresh_trust, hooks, metrics, listen } = daemon;
         // With certificates, each hook belongs to one of them.
         let hooks = if requests.is_empty() { hooks } else { Vec::new() };
         let trust_terms = refresh_trust.map(|every| TrustTerms { every, hooks });
@@ -172,7 +190,8 @@ impl Daemon<'_> {
         if requests.is_empty() && trust_terms.is_none() {
             return Err(Error::usage("no certificate is requested"));
         }
-        notes.iter().chain(&warnings).for_each(|line| log(line));
+        notes.iter().for_each(|line| log(&LogEntry::info(Event::Note, line)));
+        warnings.iter().for_each(|line| log(&LogEntry::warning(line)));
         let now = env.now();
         let listed = requests.iter().map(|request| request.outputs.cert.clone()).collect();
         // All of them before anything changes: a record that cannot be read leaves the daemon as it is.
@@ -187,6 +206,7 @@ impl Daemon<'_> {
                 }
             });
         }
+        let watching = self.monitor.prepare(listen, metrics.as_deref())?;
         // A service that several certificates share is told once of new roots.
         let mut told = Vec::new();
         for entry in &mut entries {
@@ -195,6 +215,7 @@ impl Daemon<'_> {
             entry.trust_hooks = hooks.filter(|hook| !told.contains(&hook.command)).cloned().collect();
             told.extend(entry.trust_hooks.iter().map(|hook| hook.command.clone()));
         }
+        self.monitor.watch(watching, entries.iter());
         self.exit_when_expired = exit_when_expired;
         self.listed = listed;
         self.idle = entries;
@@ -204,6 +225,7 @@ impl Daemon<'_> {
             _ => None,
         };
         self.trust_terms = trust_terms;
+        self.monitor.note_trust(self.trust.as_ref().map(TrustEntry::next));
         Ok(())
     }
 
@@ -211,18 +233,27 @@ impl Daemon<'_> {
         let now = self.context.env.now();
         match request {
             DaemonRequest::Renew => {
-                (self.context.log)("SIGUSR1: renewing all certificates now");
+                let message = "SIGUSR1: renewing all certificates now";
+                (self.context.log)(&LogEntry::info(Event::RenewRequested, message));
                 self.asked += 1;
                 self.idle.iter_mut().for_each(|entry| entry.is_forced = true);
                 self.look_at_all(now);
                 self.trust.iter_mut().for_each(|trust| trust.refresh_at = now);
             }
-            DaemonRequest::Reload => match self.load() {
-                Ok(()) => (self.context.log)("SIGHUP: the configuration was read again"),
-                Err(error) => (self.context.log)(&format!(
-                    "SIGHUP: the configuration is refused, and the former one stays in force: {error}"
-                )),
-            },
+            DaemonRequest::Reload => {
+                self.monitor.reloading();
+                let entry = match self.load() {
+                    Ok(()) => LogEntry::info(Event::Reloaded, "SIGHUP: the configuration was read again"),
+                    Err(error) => {
+                        let message = format!(
+                            "SIGHUP: the configuration is refused, and the former one stays in force: {error}"
+                        );
+                        LogEntry::error(Event::ReloadRefused, message, &error)
+                    }
+                };
+                (self.context.log)(&entry);
+                self.monitor.ready();
+            }
         }
     }
 
@@ -239,6 +270,7 @@ impl Daemon<'_> {
                 entry.renew_at = now;
             }
         }
+        self.monitor.refresh(now);
     }
 
     /// A certificate for which something is to be done now: the one that waits longest.
@@ -273,14 +305,17 @@ impl Daemon<'_> {
         self.is_trust_at_work = false;
         // After a reload there may be other terms, or none.
         self.trust = self.trust_terms.clone().map(|terms| entry.with(terms, now));
+        self.monitor.note_trust(self.trust.as_ref().map(TrustEntry::next));
         let Some(reason) = changed else { return };
         self.host.look_again();
         self.trust_changes.push(reason);
         for entry in &mut self.idle {
             tell_hooks(entry, &self.trust_changes, now);
             if let Err(error) = entry.record.write(self.host, &entry.request.outputs.cert) {
-                (self.context.log)(&format!("the state of the renewal could not be recorded: {error}"));
+                let message = format!("the state of the renewal could not be recorded: {error}");
+                (self.context.log)(&LogEntry::warning(message));
             }
+            self.monitor.update(entry);
         }
     }
 
@@ -295,6 +330,7 @@ impl Daemon<'_> {
             entry.renew_at = self.context.env.now();
         }
         tell_hooks(&mut entry, &self.trust_changes, self.context.env.now());
+        self.monitor.update(&entry);
         let is_listed = self.listed.contains(&entry.request.outputs.cert);
         // After a reload there is a newer request for it.
         let is_known = self.idle.iter().any(|idle| idle.request.outputs.cert == entry.request.outputs.cert);

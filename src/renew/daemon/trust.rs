@@ -8,6 +8,7 @@ use crate::net::NetContext;
 use crate::net::progress::Note;
 use crate::random;
 use crate::renew::hooks::{self, Change, ChangeNote, HookContext, HookQueue};
+use crate::renew::log::{Event, LogEntry};
 use crate::renew::record::PendingHook;
 use crate::renew::schedule::{self, FailedAttempt, FailureKind};
 use crate::renew::trust_refresh::{self, Refreshed};
@@ -65,7 +66,7 @@ impl TrustEntry {
 /// Does what is due. If the stores changed, the second part of the result says how.
 pub(super) async fn work(context: DaemonContext<'_>, mut entry: TrustEntry) -> (TrustEntry, Option<String>) {
     budget::begin();
-    let say = |line: &str| (context.log)(&format!("trust stores: {line}"));
+    let say = |said: LogEntry| (context.log)(&said.about_trust_stores());
     let now = context.env.now();
     let mut changed = None;
     if entry.refresh_at <= now {
@@ -85,15 +86,20 @@ pub(super) async fn work(context: DaemonContext<'_>, mut entry: TrustEntry) -> (
     }
     let DaemonContext { env, shutdown, children, .. } = context;
     for error in hooks::run_due(&mut entry, &HookContext { env, shutdown, children }, false).await {
-        say(&format!("a hook failed, and is run again later: {error}"));
+        say(LogEntry::of_hook(&error));
     }
     (entry, changed)
 }
 
 /// Returns what changed.
-fn note_success(entry: &mut TrustEntry, done: &Refreshed, now: i64, say: &dyn Fn(&str)) -> Option<String> {
+fn note_success(
+    entry: &mut TrustEntry,
+    done: &Refreshed,
+    now: i64,
+    say: &dyn Fn(LogEntry),
+) -> Option<String> {
     let every = millis(entry.terms.every);
-    done.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
+    done.warnings.iter().for_each(|warning| say(LogEntry::warning(format!("warning: {warning}"))));
     let reason = done.reason();
     let next = if done.is_stale {
         entry.failures = entry.failures.saturating_add(1);
@@ -105,14 +111,15 @@ fn note_success(entry: &mut TrustEntry, done: &Refreshed, now: i64, say: &dyn Fn
     };
     entry.refresh_at = next / 1000;
     let next = text::moment(entry.refresh_at);
-    match done.is_changed {
-        true => say(&format!("changed: {reason}; next refresh at {next}")),
-        false => say(&format!("nothing to do; next refresh at {next}")),
-    }
+    let said = match done.is_changed {
+        true => LogEntry::info(Event::TrustChanged, format!("changed: {reason}; next refresh at {next}")),
+        false => LogEntry::info(Event::TrustKept, format!("nothing to do; next refresh at {next}")),
+    };
+    say(said.next(entry.refresh_at));
     done.is_changed.then_some(reason)
 }
 
-fn note_failure(entry: &mut TrustEntry, error: &Error, now: i64, say: &dyn Fn(&str)) {
+fn note_failure(entry: &mut TrustEntry, error: &Error, now: i64, say: &dyn Fn(LogEntry)) {
     entry.failures = entry.failures.saturating_add(1);
     let kind = FailureKind::of(error.kind());
     let failed = FailedAttempt { count: entry.failures, kind, retry_after: error.retry_after() };
@@ -120,8 +127,8 @@ fn note_failure(entry: &mut TrustEntry, error: &Error, now: i64, say: &dyn Fn(&s
     let next = schedule::after_failed_refresh(every, failed, now.saturating_mul(1000), random::jitter());
     entry.refresh_at = next / 1000;
     let next = text::moment(entry.refresh_at);
-    say(&format!("could not be refreshed, and stay as they are: {error}; trying again at {next}"));
-    error.hints().iter().for_each(|hint| say(&format!("  hint: {hint}")));
+    let message = format!("could not be refreshed, and stay as they are: {error}; trying again at {next}");
+    say(LogEntry::error(Event::TrustFailed, message, error).with_hints(error).next(entry.refresh_at));
 }
 
 fn millis(every: Duration) -> i64 {

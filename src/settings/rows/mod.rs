@@ -83,6 +83,9 @@ pub(crate) static ALL: &[&dyn Row] = &[
     &DAEMON,
     &CHECK,
     &NOT_DUE_EXIT,
+    &METRICS,
+    &LISTEN,
+    &LOG_FORMAT,
 ];
 
 pub(crate) fn a_duration(text: &str) -> Result<std::time::Duration> {

@@ -1,8 +1,12 @@
 //! When certificates are renewed, and how; what the daemon offers.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+
+use clap::ValueEnum;
 
 use crate::duration;
 use crate::error::{Error, Result};
@@ -92,6 +96,40 @@ pub(crate) static NOT_DUE_EXIT: Opt<u8> =
     Opt::new("not-due-exit", "CODE", "an exit code, 0 to 255", exit_code)
         .integers(10)
         .help("The exit code if nothing was due [default: 0]");
+pub(crate) static METRICS: Opt<PathBuf> = Opt::path("metrics", "FILE").keys(&["renew.metrics"]).help(
+    "Write what is known of the certificates to FILE in Prometheus's text format; node_exporter's textfile collector reads `*.prom`",
+);
+/// Also that of the development CA: one name, one meaning.
+pub(crate) static LISTEN: Opt<SocketAddr> = Opt::new("listen", "ADDRESS:PORT", LISTEN_WANTED, listen)
+    .keys(&["renew.listen"])
+    .help("With `--daemon`: serve /metrics, /healthz and /readyz over HTTP at this address; port 0 is any free one");
+pub(crate) static LOG_FORMAT: Opt<LogFormat> = Opt::words("log-format", "FORMAT")
+    .default("text", || LogFormat::Text)
+    .help("What standard error has: lines for people, or one JSON object per line");
+
+/// What standard error has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+const LISTEN_WANTED: &str = "an address and a port, such as `127.0.0.1:9443` or `localhost:9443`";
+
+/// An IP address or `localhost`, and a port. A host part is required (threat T46): `:PORT` would be all addresses.
+fn listen(text: &str) -> Result<SocketAddr> {
+    let wrong = || Error::usage(format!("it should be {LISTEN_WANTED}"));
+    if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse::<u16>().ok()) {
+        return Err(wrong().hint(format!(
+            "`127.0.0.1:{port}` is for programs on this machine, `0.0.0.0:{port}` for all that can reach it"
+        )));
+    }
+    let port = text.strip_prefix("localhost:").and_then(|port| port.parse::<u16>().ok());
+    port.map(|port| SocketAddr::from(([127, 0, 0, 1], port))).or_else(|| text.parse().ok()).ok_or_else(wrong)
+}
 
 fn refresh(text: &str) -> Result<Duration> {
     let every = duration::parse(text).map_err(Error::usage)?;
@@ -103,4 +141,27 @@ fn exit_code(text: &str) -> Result<u8> {
     text.parse().map_err(|error: std::num::ParseIntError| {
         Error::usage("expected a number from 0 to 255").because(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t46_an_address_to_listen_at_has_a_host() {
+        let read = |text: &str| listen(text).map(|address| address.to_string()).ok();
+        for (text, address) in [
+            ("127.0.0.1:9090", "127.0.0.1:9090"),
+            ("localhost:0", "127.0.0.1:0"),
+            ("[::1]:9090", "[::1]:9090"),
+            ("0.0.0.0:9090", "0.0.0.0:9090"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(address));
+        }
+        for wrong in
+            [":9090", "9090", "", ":", "localhost", "localhost:", "localhost:x", "web.test:80", "127.0.0.1"]
+        {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -41,7 +41,7 @@ fn while_listening<T: Send + 'static>(
 }
 
 /// Sends bytes and reads to the end: what came, and how long it took.
-fn talk(address: SocketAddr, said: &[u8]) -> (String, Duration) {
+pub(crate) fn talk(address: SocketAddr, said: &[u8]) -> (String, Duration) {
     let started = Instant::now();
     let mut stream = TcpStream::connect(address).expect("connected");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("time-out");

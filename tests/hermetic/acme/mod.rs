@@ -6,7 +6,7 @@ mod approval;
 pub(super) mod command;
 mod hostile;
 mod issuing;
-mod listeners;
+pub(crate) mod listeners;
 mod low_ports;
 mod name_server;
 mod patience;

@@ -1,8 +1,10 @@
 //! What trustup.toml and options ask of a daemon, beside the certificates that it renews.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::settings::rows::{EXIT_WHEN_EXPIRED, REFRESH_TRUST};
+use crate::settings::rows::{EXIT_WHEN_EXPIRED, LISTEN, METRICS, REFRESH_TRUST};
 use crate::settings::{ConfigFile, Hook, Settings};
 
 /// What a daemon does beside renewals.
@@ -14,6 +16,10 @@ pub(crate) struct DaemonTerms {
     pub(crate) refresh_trust: Option<Duration>,
     /// What it runs after any change.
     pub(crate) hooks: Vec<Hook>,
+    /// The file that gets metrics, of a single run as well.
+    pub(crate) metrics: Option<PathBuf>,
+    /// Where it answers probes.
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 impl DaemonTerms {
@@ -27,6 +33,8 @@ impl DaemonTerms {
             exit_when_expired: settings.is(&EXIT_WHEN_EXPIRED),
             refresh_trust: settings.get(&REFRESH_TRUST).copied(),
             hooks: hooks.to_vec(),
+            metrics: settings.get(&METRICS).cloned(),
+            listen: settings.get(&LISTEN).copied(),
         }
     }
 }
