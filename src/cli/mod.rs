@@ -19,6 +19,7 @@ mod status;
 mod stores;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod token;
 pub mod ui;
 mod untrust;

@@ -7,6 +7,7 @@ use super::bootstrap;
 use super::certificates::{self, Summary};
 use super::enroll::refuse_sysroot;
 use super::output::renew::RenewReport;
+use super::timer;
 use super::{CommandRow, Context, GLOBAL, Run, options, settings_of};
 use crate::certificate::ends;
 use crate::certificate::issue::request::{IssueInput, IssueRequests, Purpose, requests};
@@ -23,9 +24,9 @@ use crate::renew::metrics::{self, CertificateState};
 use crate::rootfs::host;
 use crate::settings::rows::{
     ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, CHECK,
-    CONFIG, DAEMON, DUE, EXIT_WHEN_EXPIRED, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT,
-    LISTEN, LOG_FORMAT, METRICS, NAMES, NO_MTLS, NOT_DUE_EXIT, OWNER, PUBLISHED_BUNDLE_URL,
-    PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REFRESH_TRUST, REKEY, REQUIRE_PIN,
+    CONFIG, DAEMON, DUE, EXIT_WHEN_EXPIRED, FINGERPRINT, FORCE, INSTALL_TIMER, ISSUER_ROOT, KEY, KEY_MODE,
+    KEY_TYPE, LAYOUT, LISTEN, LOG_FORMAT, METRICS, NAMES, NO_MTLS, NOT_DUE_EXIT, OWNER, PUBLISHED_BUNDLE_URL,
+    PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REFRESH_TRUST, REKEY, REMOVE_TIMER, REQUIRE_PIN,
 };
 use crate::settings::{Settings, Taken};
 use crate::trust::target::sysroot;
@@ -69,6 +70,8 @@ fn all() -> Vec<Taken> {
         DAEMON.taken().under(WHEN),
         EXIT_WHEN_EXPIRED.taken().under(WHEN),
         REFRESH_TRUST.taken().under(WHEN),
+        INSTALL_TIMER.taken().under(WHEN),
+        REMOVE_TIMER.taken().under(WHEN),
         CHECK.taken().under(WHEN),
         NOT_DUE_EXIT.taken().under(WHEN),
         METRICS.taken().under(MONITORING),
@@ -117,6 +120,9 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     let host = sysroot(settings)?;
     refuse_sysroot(&host)?;
     context.say_ignored();
+    if settings.has(&INSTALL_TIMER) || settings.is(&REMOVE_TIMER) {
+        return timer::run(context, &host, &all()).await;
+    }
     if settings.is(&DAEMON) {
         let log = |entry: &LogEntry| ui.log(entry);
         let bootstrap = of_bootstrap(context)?;

@@ -14,7 +14,7 @@ mod tests;
 pub use self::children::Children;
 pub(crate) use self::exec::{check_command, no_command, replace_us};
 pub(crate) use self::hook::check_hook;
-pub(crate) use self::run::{ToolContext, run_hook, run_tool};
+pub(crate) use self::run::{ToolContext, run_hook, run_program, run_tool};
 use crate::error::Result;
 use crate::rootfs::{FileKind, Sysroot, split};
 

@@ -105,6 +105,21 @@ pub(crate) async fn run_tool(
 /// # Errors
 /// It could not be started, failed, or took too long; the error shows its output. A signal came.
 pub(crate) async fn run_hook(
+    control: (&Children, &Shutdown),
+    env: &Env,
+    program: &str,
+    arguments: &[impl AsRef<OsStr>],
+    terms: (&[(&str, String)], (Duration, ErrorKind)),
+) -> Result<()> {
+    run_program("the hook", control, env, program, arguments, terms).await
+}
+
+/// As [`run_hook`], for another program than a hook: `who` names it in errors.
+///
+/// # Errors
+/// As [`run_hook`].
+pub(crate) async fn run_program(
+    who: &str,
     (children, shutdown): (&Children, &Shutdown),
     env: &Env,
     program: &str,
@@ -121,7 +136,7 @@ pub(crate) async fn run_hook(
         .map(OsStr::to_owned)
         .collect();
     let shown = text::escape(&words.join(OsStr::new(" ")).to_string_lossy());
-    let run = ProgramRun { children, who: "the hook", shown: &shown, limit, shutdown: shutdown.clone() };
+    let run = ProgramRun { children, who, shown: &shown, limit, shutdown: shutdown.clone() };
     run.run(command).await.map(drop).map_err(|failure| failure.error)
 }
 

@@ -10,4 +10,5 @@ pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod record;
 pub(crate) mod schedule;
+pub(crate) mod timer;
 pub(crate) mod trust_refresh;

@@ -79,7 +79,11 @@ pub(crate) fn from_matches(taken: &[Taken], matches: &ArgMatches) -> Result<Laye
             refuse_miswritten(spec, &spec.shown(), text)?;
         }
         if let Some(values) = row.matched(matches)? {
-            layer.insert(*row, values, Origin::CommandLine, Vec::new());
+            let texts = matches.try_get_raw(spec.name).ok().flatten().into_iter().flatten();
+            // What is shown of a secret is nothing.
+            let shown = texts.filter(|_| !matches!(spec.kind, OptionKind::Switch | OptionKind::Secret));
+            let shown = shown.map(|text| text.to_string_lossy().into_owned()).collect();
+            layer.insert(*row, values, Origin::CommandLine, shown);
         }
     }
     Ok(layer)

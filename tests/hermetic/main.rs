@@ -70,6 +70,7 @@ mod stores;
 mod streams;
 mod surroundings;
 mod sysroots;
+mod timer;
 mod token;
 mod trust_refresh;
 mod unknown;

@@ -53,6 +53,7 @@ fn name(object: &Value) -> String {
         Some("enroll") if has("certificates") => "enroll".to_owned(),
         _ if has("error") => "error".to_owned(),
         Some("detect") if has("rows") => "detect-list".to_owned(),
+        Some("renew") if has("timer") => "renew-install-timer".to_owned(),
         Some("env") if has("file") => "env-install".to_owned(),
         Some("config") => "config-check".to_owned(),
         Some(command) => command.to_owned(),

@@ -21,3 +21,23 @@ pub(crate) struct RenewReport {
 impl JsonReport for RenewReport {
     const COMMAND: &'static str = "renew";
 }
+
+/// What `--install-timer` or `--remove-timer` did, or with `--dry-run` would do.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct TimerReport {
+    /// Whether any file changed; false with `--dry-run`.
+    pub(crate) changed: bool,
+    /// The path of the service.
+    pub(crate) service: String,
+    /// The path of the timer.
+    pub(crate) timer: String,
+    /// The files that were written or removed, or would be.
+    pub(crate) files: Vec<String>,
+    /// Whether systemd runs here; else it starts the timer at the next boot.
+    pub(crate) is_running: bool,
+}
+
+impl JsonReport for TimerReport {
+    const COMMAND: &'static str = "renew";
+}

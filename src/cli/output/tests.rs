@@ -56,6 +56,7 @@ fn all() -> Map<String, Value> {
         of::<env::EnvInstallReport<'static>>("env_--install"),
         of::<health::HealthReport>("health"),
         of::<renew::RenewReport>("renew"),
+        of::<renew::TimerReport>("renew_--install-timer"),
         of::<status::StatusReport<'static>>("status"),
         of::<token::TokenReport<'static>>("token"),
         of::<untrust::UntrustReport<'static>>("untrust"),

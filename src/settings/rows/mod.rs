@@ -80,6 +80,8 @@ pub(crate) static ALL: &[&dyn Row] = &[
     &NO_MTLS,
     &EXIT_WHEN_EXPIRED,
     &REFRESH_TRUST,
+    &INSTALL_TIMER,
+    &REMOVE_TIMER,
     &DAEMON,
     &CHECK,
     &NOT_DUE_EXIT,

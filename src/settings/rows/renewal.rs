@@ -96,6 +96,22 @@ pub(crate) static NOT_DUE_EXIT: Opt<u8> =
     Opt::new("not-due-exit", "CODE", "an exit code, 0 to 255", exit_code)
         .integers(10)
         .help("The exit code if nothing was due [default: 0]");
+pub(crate) static INSTALL_TIMER: Opt<Scheduler> = Opt::words("install-timer", "SCHEDULER")
+    .never(Reason::OneRun)
+    .excludes(&["daemon", "check", "force", "remove-timer"])
+    .help("Write and enable a timer that runs this command, with the other options that are given; as root");
+pub(crate) static REMOVE_TIMER: Opt<bool> = Opt::switch("remove-timer")
+    .never(Reason::OneRun)
+    .excludes(&["daemon", "check", "force"])
+    .help("Disable and remove the timer that `--install-timer` made");
+
+/// What starts timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scheduler {
+    /// A service and a timer of systemd
+    Systemd,
+}
+
 pub(crate) static METRICS: Opt<PathBuf> = Opt::path("metrics", "FILE").keys(&["renew.metrics"]).help(
     "Write what is known of the certificates to FILE in Prometheus's text format; node_exporter's textfile collector reads `*.prom`",
 );

@@ -150,6 +150,11 @@ impl Method for AcmeMethod {
         Box::pin(self.obtain(order))
     }
 
+    fn directories(&self) -> Vec<PathBuf> {
+        let of_account = self.options.account_key.as_deref().and_then(Path::parent).map(Path::to_owned);
+        self.options.webroot.iter().cloned().chain(of_account).collect()
+    }
+
     fn has_renewal_info(&self) -> bool {
         self.options.directory.is_some() || self.options.provisioner.is_some()
     }

@@ -11,6 +11,7 @@ pub(crate) mod token;
 pub(crate) mod x5c;
 
 use std::future::ready;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -108,6 +109,11 @@ pub(crate) trait Method: Send + Sync {
 
     /// Gets the certificate: the chain, leaf first. One try.
     fn issue<'a>(&'a self, order: &'a mut IssueOrder<'_>) -> Issue<'a>;
+
+    /// Directories that it writes to, beside those of the pair.
+    fn directories(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 
     /// Whether its CA may say when it wants a certificate renewed ([`Method::renewal_info`]).
     fn has_renewal_info(&self) -> bool {
