@@ -12,7 +12,9 @@
 
 mod enrollment;
 pub mod fixture;
+mod pair_server;
 mod reading;
+mod renewal;
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
@@ -41,6 +43,7 @@ use crate::trust::updater::{Output, OutputKind};
 use crate::trust::view::View;
 
 pub(crate) use self::enrollment::EnrollmentReport;
+pub(crate) use self::renewal::RenewalReport;
 
 use self::reading::{bundle, database, hash_directory, keystore};
 
@@ -70,6 +73,8 @@ pub(crate) struct DemoProof {
     pub(crate) wrong_pin_refused: bool,
     /// A certificate from the CA, served and accepted.
     pub(crate) enrollment: EnrollmentReport,
+    /// The daemon renewed it while a server served it.
+    pub(crate) renewal: RenewalReport,
 }
 
 /// What was proven of one root file system.
@@ -131,7 +136,8 @@ pub(crate) async fn run(env: &Env, temporary: &Path, stage: &Stage<'_>) -> Resul
     let Some(directory) = last else { return Err(unproven("no root file system is embedded", &scratch.0)) };
     demo.wrong_pin(&directory).await?;
     let enrollment = demo.enrollment(&scratch.0, &directory).await?;
-    Ok(DemoProof { fingerprint: ca.fingerprint(), systems, wrong_pin_refused: true, enrollment })
+    let renewal = demo.renewal(&scratch.0).await?;
+    Ok(DemoProof { fingerprint: ca.fingerprint(), systems, wrong_pin_refused: true, enrollment, renewal })
 }
 
 struct Demo<'a, 's> {
@@ -413,8 +419,7 @@ mod tests {
     /// Runs the demo with a trustup of which `alter` changes arguments or result.
     fn demo(alter: impl Fn(&[String]) -> Option<u8>) -> Result<DemoProof, String> {
         let temporary = tempfile::tempdir().expect("temporary directory");
-        let env = Env::fixed([], Env::os().now());
-        let env = &env;
+        let env = &Env::without_variables();
         let trustup = |arguments: Vec<String>| -> Pin<Box<dyn Future<Output = u8> + '_>> {
             let altered = alter(&arguments);
             let line = ["trustup", "-q"].into_iter().map(str::to_owned).chain(arguments);
@@ -452,12 +457,14 @@ mod tests {
         let enrollment = report.enrollment;
         assert!(!enrollment.accepted_by.is_empty() && enrollment.second_run_idle, "{enrollment:?}");
         assert!((1..=2).contains(&enrollment.connections), "{enrollment:?}");
+        assert_ne!(report.renewal.former_serial, report.renewal.served_serial);
     }
 
     #[test]
     fn it_fails_if_a_step_is_not_proven() {
         type Alter = fn(&[String]) -> Option<u8>;
-        let cases: [(&str, Alter); 6] = [
+        let cases: [(&str, Alter); 7] = [
+            ("the daemon ended", |arguments| has(arguments, "--daemon").then_some(0)),
             ("enroll ended well, and the file is not there", |arguments| {
                 has(arguments, "enroll").then_some(0)
             }),

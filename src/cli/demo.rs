@@ -13,7 +13,7 @@ use crate::host::env::Env;
 
 pub(super) static ROW: CommandRow = CommandRow {
     name: "demo",
-    about: "Show the whole life cycle on throwaway root file systems: a CA, bootstrap, a TLS client before and after, a certificate, untrust",
+    about: "Show the whole life cycle on throwaway root file systems: a CA, bootstrap, a TLS client before and after, a certificate, its renewal, untrust",
     after_help: "It needs no network, no root rights and no other program, changes nothing on this machine, and ends with a
 code other than 0 if any step is not proven.
 
@@ -34,7 +34,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
         ));
     }
     // This machine's environment must not affect what the demo shows.
-    let env = Env::fixed([], context.env.now());
+    let env = Env::without_variables();
     let quiet = ui.quiet || ui.json;
     let say = |line: &str| {
         if !quiet {
@@ -54,7 +54,7 @@ async fn run(context: &Context<'_>) -> Result<u8> {
     let stores: usize = report.systems.iter().map(|system| system.stores.len()).sum();
     say("");
     say(&format!(
-        "proven: {} root file systems, {stores} stores trusted the CA and gave it back, a wrong fingerprint was refused, a server with a certificate of the CA was accepted",
+        "proven: {} root file systems, {stores} stores trusted the CA and gave it back, a wrong fingerprint was refused, a server with a certificate of the CA was accepted, and the daemon renewed it",
         report.systems.len()
     ));
     ui.result(&DemoReport { changed: false, proven: report })?;

@@ -42,6 +42,11 @@ impl Env {
         env
     }
 
+    /// An environment without variables, and the system's clock.
+    pub(crate) fn without_variables() -> Self {
+        Env::new(BTreeMap::new(), TimeSource::System)
+    }
+
     /// An environment with only these variables, and a clock that is at `now` (seconds since 1970) until it is set.
     pub fn fixed<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>, now: i64) -> Self {
         let variables =
