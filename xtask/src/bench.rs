@@ -5,19 +5,23 @@
 //! instructions of trustup: that number is the same on a busy machine.
 //!
 //! Then Java's keystores and NSS databases, beside `keytool` and `certutil`: [`stores`]. Then a certificate from step-ca,
-//! beside `step`: [`enroll`].
+//! beside `step`: [`enroll`]. Then renewals, once and as a daemon: [`renewal`].
 //!
 //! It works on a copy of the tree and needs root (the real tool runs in a chroot) and GNU time (peak memory).
 
 mod enroll;
 mod instructions;
+mod processes;
+mod renewal;
+mod step_ca;
 mod stores;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
+use self::processes::{finish, in_bash, median, millis, processor_in, timed, wrap};
 use crate::{Outcome, dist, target_directory, value_of};
 
 /// What is compared.
@@ -79,6 +83,7 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
     let mut binary = None;
     let mut only_stores = false;
     let mut only_enroll = false;
+    let mut only_renewal = false;
     let mut runs = 9;
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -91,6 +96,7 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
             }
             "--only-stores" => only_stores = true,
             "--only-enroll" => only_enroll = true,
+            "--only-renewal" => only_renewal = true,
             "--runs" => {
                 let value = value_of("--runs", &mut arguments)?;
                 runs = value
@@ -113,6 +119,9 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
     if only_enroll {
         return enroll::compare(&binary, runs);
     }
+    if only_renewal {
+        return renewal::compare(&binary, runs);
+    }
     let tree = match tree {
         Some(tree) => tree,
         None => debian()?,
@@ -131,6 +140,8 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
     stores::compare(&binary, runs)?;
     println!();
     enroll::compare(&binary, runs)?;
+    println!();
+    renewal::compare(&binary, runs)?;
     println!("binary {:.2} MiB", size as f64 / f64::from(1 << 20));
     Ok(())
 }
@@ -216,39 +227,6 @@ impl std::fmt::Display for Cost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:>8.1} ms {:>8.1} ms {:>9} KiB", millis(self.time), millis(self.processor), self.memory)
     }
-}
-
-/// `command`, run by bash, which writes its processor time to `report`.
-fn in_bash(command: &mut Command, report: &Path) -> Command {
-    let script = "TIMEFORMAT='%3U %3S'; { time \"$@\" >\"$0.out\" 2>&1; } 2>\"$0\"";
-    wrap(Command::new("bash").args(["-c", script]).arg(report), command)
-}
-
-/// What bash wrote there.
-fn processor_in(report: &Path) -> Outcome<Duration> {
-    let text = fs::read_to_string(report).map_err(|error| format!("`{}`: {error}", report.display()))?;
-    let parsed: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
-    match parsed.as_deref() {
-        Ok([user, system]) => Ok(Duration::from_secs_f64(user + system)),
-        _ => Err(format!("bash said {text:?}")),
-    }
-}
-
-/// The time that `command` takes on the processors.
-fn processor(command: &mut Command, report: &Path) -> Outcome<Duration> {
-    finish(&mut in_bash(command, report))?;
-    processor_in(report)
-}
-
-/// `command` as the last arguments of `outer`, in the same environment.
-fn wrap(outer: &mut Command, command: &mut Command) -> Command {
-    outer.arg(command.get_program()).args(command.get_args()).env_clear();
-    for (name, value) in command.get_envs() {
-        if let Some(value) = value {
-            outer.env(name, value);
-        }
-    }
-    std::mem::replace(outer, Command::new("true"))
 }
 
 fn ratio(tool: Duration, ours: Duration) -> f64 {
@@ -436,43 +414,9 @@ fn plain() -> impl FnMut(&mut Command) -> Command {
     |command| std::mem::replace(command, Command::new("true"))
 }
 
-/// Runs `command` and gives its wall time; an error with its output if it fails.
-fn timed(command: &mut Command) -> Outcome<Duration> {
-    let start = Instant::now();
-    finish(command)?;
-    Ok(start.elapsed())
-}
-
-/// Runs `command` to its end.
-fn finish(command: &mut Command) -> Outcome {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("could not start {:?}: {error}", command.get_program()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!(
-        "{command:?}: {}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    ))
-}
-
 /// The base64 text of PEM without line endings, so that wrapping does not matter.
 fn body(pem: &str) -> String {
     pem.lines().filter(|line| !line.starts_with("-----")).collect()
-}
-
-/// The middle of the measured times.
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
 
 /// A Debian 12 tree with ca-certificates: the one that the tests keep below `target`, else one made by debootstrap.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{finish, median, millis, processor, ratio, timed};
+use super::processes::{finish, median, millis, processor, timed};
+use super::ratio;
 use crate::{Outcome, target_directory};
 
 /// As many roots as a distribution has.
