@@ -234,6 +234,10 @@ fn explain_tls(error: &rustls::Error, peer: &Peer<'_>) -> Error {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             ("its certificate is not meant for a TLS server".to_owned(), None)
         }
+        CertificateError::BadSignature => (
+            "a signature in its certificate chain is wrong, or by another key of a CA with that name".to_owned(),
+            Some("was the CA created again under its old name? Its new root has another fingerprint: compare it on the CA's host, and give it to `trustup bootstrap`".to_owned()),
+        ),
         other => (format!("its certificate cannot be verified: {}", tls_words::certificate(other)), None),
     };
     // Nothing is wrong with such a server.

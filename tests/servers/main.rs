@@ -19,6 +19,7 @@ mod hints;
 mod renew;
 mod renewal;
 mod renewal_chaos;
+mod renewal_input;
 mod renewal_readers;
 mod renewal_replicas;
 mod same_as_step_ca;

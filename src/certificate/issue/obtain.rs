@@ -67,7 +67,10 @@ fn with_others(error: Error, skipped: &[(&'static str, String)]) -> Error {
     if skipped.len() < 2 {
         return error;
     }
-    skipped.iter().fold(error, |error, (name, why)| error.hint(format!("`{name}` was tried as well: {why}")))
+    // Several methods may have failed at the same server.
+    let main = error.to_string();
+    let others = skipped.iter().filter(|(_, why)| *why != main);
+    others.fold(error, |error, (name, why)| error.hint(format!("`{name}` was tried as well: {why}")))
 }
 
 /// A chain that passed every check.
