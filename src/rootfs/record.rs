@@ -125,33 +125,37 @@ impl Places {
     fn new(old: &[u8], new: &[u8], most: usize) -> Option<Self> {
         let mut ranges: Vec<(usize, usize)> = Vec::new();
         let mut bytes = 0;
+        // The range that may still grow. It is not in the list yet: in a file whose lines moved, nearly every byte
+        // comes by here.
+        let mut open: Option<(usize, usize)> = None;
         for (index, chunk) in old.chunks(CHUNK).enumerate() {
             let from = index * CHUNK;
             let there = &new[from.min(new.len())..(from + chunk.len()).min(new.len())];
             if chunk == there {
                 continue;
             }
-            for (offset, byte) in chunk.iter().enumerate() {
-                if there.get(offset) == Some(byte) {
-                    continue;
+            let mut differs = |at: usize| match &mut open {
+                Some((_, end)) if at - *end <= GAP => *end = at + 1,
+                _ => {
+                    if let Some((from, to)) = open.replace((at, at + 1)) {
+                        bytes += to - from;
+                        ranges.push((from, to));
+                    }
                 }
-                let at = from + offset;
-                match ranges.last_mut() {
-                    Some((_, end)) if at - *end <= GAP => {
-                        bytes += at + 1 - *end;
-                        *end = at + 1;
-                    }
-                    _ => {
-                        bytes += 1;
-                        ranges.push((at, at + 1));
-                    }
+            };
+            for (offset, (byte, other)) in chunk.iter().zip(there).enumerate() {
+                if byte != other {
+                    differs(from + offset);
                 }
             }
+            (from + there.len()..from + chunk.len()).for_each(differs);
+            let (more, count) = open.map_or((0, 0), |(from, to)| (to - from, 1));
             // Base64 takes four characters for three bytes, or more.
-            if bytes / 3 * 4 + ranges.len() * PLACE >= most {
+            if (bytes + more) / 3 * 4 + (ranges.len() + count) * PLACE >= most {
                 return None;
             }
         }
+        ranges.extend(open);
         let changed: Vec<_> =
             ranges.into_iter().map(|(from, to)| (from, BASE64.encode(&old[from..to]))).collect();
         let places = Places { length: old.len(), changed, unknown: UnknownFields::default() };
@@ -247,11 +251,15 @@ impl Saved {
                 let prefix = shared_prefix(old, after);
                 let most = old.len().min(after.len()) - prefix;
                 let suffix = shared_suffix(&old[old.len() - most..], &after[after.len() - most..]);
-                let middle = BASE64.encode(&old[prefix..old.len() - suffix]);
-                let places = if middle.len() > GAP { Places::new(old, after, middle.len()) } else { None };
+                let middle = &old[prefix..old.len() - suffix];
+                let most = middle.len().div_ceil(3) * 4;
+                let places = if most > GAP { Places::new(old, after, most) } else { None };
                 let places = places.filter(|places| places.changed.len() <= MAX_PLACES);
-                let (prefix, suffix, middle) =
-                    if places.is_some() { (0, 0, String::new()) } else { (prefix, suffix, middle) };
+                let (prefix, suffix, middle) = if places.is_some() {
+                    (0, 0, String::new())
+                } else {
+                    (prefix, suffix, BASE64.encode(middle))
+                };
                 Saved::File {
                     mode: file.mode,
                     owner: file.owner.unwrap_or((0, 0)),
