@@ -20,6 +20,7 @@ mod renew;
 mod renewal;
 mod renewal_chaos;
 mod renewal_input;
+mod renewal_leaks;
 mod renewal_readers;
 mod renewal_replicas;
 mod same_as_step_ca;

@@ -75,13 +75,24 @@ pub fn said(output: &Output) -> String {
 
 /// Looks until `there` gives something; panics with `what` if it does not within a minute.
 #[track_caller]
-pub fn wait_for<T>(what: &str, mut there: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, there: impl FnMut() -> Option<T>) -> T {
+    wait_within(START, what, there)
+}
+
+/// As [`wait_for`], for what takes up to ten minutes on a busy machine.
+#[track_caller]
+pub fn wait_for_long<T>(what: &str, there: impl FnMut() -> Option<T>) -> T {
+    wait_within(10 * START, what, there)
+}
+
+#[track_caller]
+fn wait_within<T>(time: Duration, what: &str, mut there: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = there() {
             return found;
         }
-        assert!(started.elapsed() < START, "waited for a minute: {what}");
+        assert!(started.elapsed() < time, "waited for {} s: {what}", time.as_secs());
         std::thread::sleep(PAUSE);
     }
 }
