@@ -21,7 +21,7 @@ pub(super) async fn run(context: &Context<'_>, host: &Sysroot, options: &[Taken]
     let (ui, dry_run) = (context.ui, context.is_dry_run());
     if !privilege::is_root() && !dry_run {
         return Err(Error::usage("only root can write systemd's units")
-            .hint("run this as root; a user of their own can have cron start `trustup renew --quiet`"));
+            .hint("run this as root; other users can have cron start a renewal"));
     }
     context.shutdown.handle()?;
     let world = TimerContext {
@@ -73,7 +73,7 @@ fn service(context: &Context<'_>, host: &Sysroot, options: &[Taken]) -> Result<S
     let program = std::env::current_exe()
         .map_err(|error| Error::failed("the path of trustup cannot be found out").because(error))?;
     let program = program.to_str().ok_or_else(|| {
-        Error::usage("the path of trustup is not UTF-8").hint("install it as `/usr/local/bin/trustup`")
+        Error::usage("the path of trustup is not UTF-8").hint("install it at a path of plain letters")
     })?;
     // Root runs it again and again (threat T46).
     process::check_hook(program, ("trustup", ErrorKind::Usage))?;

@@ -164,7 +164,7 @@ fn apply(host: &Sysroot, units: &[(&str, Option<&str>)], link: Option<bool>) -> 
 async fn systemctl(context: &TimerContext<'_>, arguments: &[&str]) -> Result<()> {
     let program = process::find(context.host, "systemctl")?.ok_or_else(|| {
         Error::failed("systemd runs here, and there is no `systemctl`")
-            .hint("install the package `systemd`, or run this on the host and not in a container with its directories")
+            .hint("install the package that has it, or run this on the host and not in a container with its directories")
     })?;
     let control = (context.children, context.shutdown);
     let limit = (SYSTEMCTL_TIME, ErrorKind::Failed);
