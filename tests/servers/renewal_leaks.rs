@@ -1,5 +1,5 @@
-//! 10,000 cycles of the daemon under a simulated clock, which jumps to the next moment at which something is due: neither
-//! memory nor descriptors grow.
+//! 10,000 cycles of the daemon under a simulated clock, which jumps to the next moment at which something is due, and once
+//! by ten days: neither memory nor descriptors grow.
 //!
 //! The daemon runs in a copy of this program, since the shipped binary has no clock but the system's.
 
@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use trustup::dev_ca::{DevCa, Server};
 use trustup::host::env::Env;
 
-use crate::support::enrollment::write;
-use crate::support::servers::wait_for_long;
+use crate::support::enrollment::{chain, write};
+use crate::support::servers::{wait_for, wait_for_long};
 
 /// Set in the copy of this program.
 const INSIDE: &str = "TRUSTUP_TEST_LEAKS";
@@ -73,6 +73,7 @@ fn inside() -> String {
     );
     write(&at("trustup.toml"), text.as_bytes(), 0o600);
     let config = at("trustup.toml");
+    let clock = env.clone();
     let daemon = std::thread::spawn(move || {
         let words = ["trustup", "-q", "renew", "--daemon", "--allow-shared-config", "--config"];
         let words = words.into_iter().map(OsString::from).chain([config.into_os_string()]);
@@ -90,6 +91,16 @@ fn inside() -> String {
     let warm = used();
     reached("renewals", RENEWALS);
     let renewed = used();
+    // The clock jumps ahead, beyond the end of the certificate: another method gets the next one. The daemon may be about to
+    // set the clock, too.
+    let ahead = clock.now() + 10 * 86_400;
+    wait_for("a clock that is ahead", || {
+        clock.set_clock(clock.now().max(ahead));
+        (clock.now() >= ahead).then_some(())
+    });
+    reached("renewals", RENEWALS + 10);
+    let leaf = chain(&at("web.crt")).remove(0);
+    assert!(leaf.not_before() >= ahead - 120 && leaf.not_after() >= ahead, "{} {ahead}", leaf.not_before());
     for name in ["password", "web.crt", "web.key"] {
         fs::remove_file(at(name)).expect("removed");
     }
