@@ -17,7 +17,8 @@ mount -t tmpfs tmpfs /run
 mount -o bind,ro /proc/sys /proc/sys
 umount -l /sys/fs/cgroup || true
 mount -t tmpfs tmpfs /sys/fs/cgroup
-export container=lxc SYSTEMD_UNIT_PATH=PLACE/units SYSTEMD_GENERATOR_PATH= SYSTEMD_LOG_TARGET=console
+MORE
+export container=lxc SYSTEMD_UNIT_PATH=UNITS SYSTEMD_GENERATOR_PATH= SYSTEMD_LOG_TARGET=console
 exec /lib/systemd/systemd --system --unit=t.target
 ";
 
@@ -133,9 +134,10 @@ fn systemd_knows_what_the_daemon_does() {
         at("password"),
     );
     write(&scene.path("trustup.toml"), config.as_bytes(), 0o600);
+    let boot_script = BOOT.replace("MORE\n", "").replace("UNITS", "PLACE/units");
     fs::create_dir(scene.path("units")).expect("a directory");
     for (name, text) in [
-        ("boot.sh", BOOT),
+        ("boot.sh", boot_script.as_str()),
         ("script.sh", SCRIPT),
         ("units/t.target", TARGET),
         ("units/daemon.service", DAEMON),
@@ -171,18 +173,9 @@ fn systemd_knows_what_the_daemon_does() {
 }
 
 /// As in an installed system: units of the administrator, and a directory of certificates below /etc.
-const BOOT_WITH_TIMER: &str = "set -e
-mount --make-rprivate /
-mount -t tmpfs tmpfs /run
-mount -o bind,ro /proc/sys /proc/sys
-umount -l /sys/fs/cgroup || true
-mount -t tmpfs tmpfs /sys/fs/cgroup
-mount -t tmpfs tmpfs /etc/systemd/system
+const INSTALLED: &str = "mount -t tmpfs tmpfs /etc/systemd/system
 mount -t tmpfs tmpfs /etc/ssl/private
-cp PLACE/units/* /etc/systemd/system
-export container=lxc SYSTEMD_UNIT_PATH=/etc/systemd/system SYSTEMD_GENERATOR_PATH= SYSTEMD_LOG_TARGET=console
-exec /lib/systemd/systemd --system --unit=t.target
-";
+cp PLACE/units/* /etc/systemd/system";
 
 const TIMER_SCRIPT: &str = "
 install() { TRUSTUP renew --install-timer systemd --config PLACE/trustup.toml --allow-shared-config 2>&1; }
@@ -218,10 +211,11 @@ fn a_timer_is_installed_runs_and_is_removed() {
     );
     write(&scene.path("trustup.toml"), config.as_bytes(), 0o600);
     fs::create_dir(scene.path("units")).expect("a directory");
+    let boot_script = BOOT.replace("MORE", INSTALLED).replace("UNITS", "/etc/systemd/system");
     let target = TARGET.replace("daemon.service ", "");
     let script_unit = SCRIPT_UNIT.replace("After=daemon.service\n", "");
     for (name, text) in [
-        ("boot.sh", BOOT_WITH_TIMER),
+        ("boot.sh", boot_script.as_str()),
         ("script.sh", TIMER_SCRIPT),
         ("units/t.target", target.as_str()),
         ("units/script.service", script_unit.as_str()),
